@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from toolkit.errors import StoreError
+from toolkit.records import Judgment, Model, Pair, Prompt, Response, Sampling, Score, Training
+from toolkit.store.database import Store, queries
+
+SAMPLING = Sampling(0.7, 0.9, 16)
+NASTY = "nul \x00, quote ' \" ;--, emoji 😀, rtl \u202e, crlf \r\n, " + "long" * 10_000
+
+
+def answered() -> Response:
+    asked = Response("p", "m", "past", 3, SAMPLING, 2**31 - 1)
+    return replace(asked, text=NASTY, tokens=5, prompt_tokens=9, finish="length")
+
+
+def verdict() -> Judgment:
+    asked = Judgment("r", "j", "rubric", "expected", SAMPLING, 0, 1)
+    return replace(asked, reply=NASTY, status="scored", score=0.1 + 0.2)
+
+
+RECORDS = [
+    Prompt(NASTY, "file:1"),
+    Model("M_1", "models/x", "w", "t", "parent", "training"),
+    answered(),
+    verdict(),
+    replace(verdict(), status="unreadable", reason="empty reply", score=None),
+    Pair("p", "c", "r", 4.25, 1.0, "future", "past", "j"),
+]
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=lambda record: type(record).__name__)
+def test_a_record_comes_back_as_it_went_in(tmp_path: Path, record: object) -> None:
+    with Store(tmp_path / "s.duckdb") as store:
+        store.add([record], launch="L")
+    with Store(tmp_path / "s.duckdb", read_only=True) as store:
+        assert store.find(type(record), [record.id]) == {record.id: record}  # type: ignore[attr-defined]
+
+
+def test_a_training_and_a_score_keep_their_settings(tmp_path: Path) -> None:
+    training = Training("a", "b", "f", {"beta": 0.1, "gate": {"cut": None}})
+    score = replace(Score("m", "gsm8k", "exact", {"shots": 5}), value=0.25, n=8)
+    result = {"pair_set": "s@1", "model": "m", "row_count": 2, "batch": 2, "unseen": 0, "seconds": 1.5}
+    with Store(tmp_path / "s.duckdb") as store:
+        store.add([training], launch="L", **result)
+        store.add([score], launch="L")
+        assert store.find(Training, [training.id])[training.id] == training
+        assert store.find(Score, [score.id])[score.id] == score
+
+
+def test_inserting_again_changes_nothing(tmp_path: Path) -> None:
+    with Store(tmp_path / "s.duckdb") as store:
+        store.add([answered()], launch="first")
+        store.add([replace(answered(), text="another")], launch="second")
+        rows = store.query("SELECT text, launch FROM response")
+    assert rows == [{"text": NASTY, "launch": "first"}]
+
+
+def test_a_pair_whose_chosen_is_not_better_is_refused_by_the_store(tmp_path: Path) -> None:
+    with Store(tmp_path / "s.duckdb") as store, pytest.raises(StoreError, match="CHECK"):
+        store.add([Pair("p", "c", "r", 1.0, 1.0, "present", "past", "j")], launch="L")
+
+
+def test_a_failed_transaction_leaves_nothing(tmp_path: Path) -> None:
+    with Store(tmp_path / "s.duckdb") as store:
+        with pytest.raises(RuntimeError), store.transaction():
+            store.add([Prompt("a")], launch="L")
+            raise RuntimeError
+        assert store.query("SELECT count(*) AS n FROM prompt") == [{"n": 0}]
+
+
+def test_a_second_process_is_told_who_holds_the_store(tmp_path: Path) -> None:
+    path = tmp_path / "s.duckdb"
+    code = f"from pathlib import Path; from toolkit.store.database import Store; Store(Path({str(path)!r}))"
+    with Store(path):
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "the store is open in process" in done.stderr
+    assert "--store" in done.stderr
+
+
+def test_a_killed_writer_loses_nothing_that_was_added(tmp_path: Path) -> None:
+    path = tmp_path / "s.duckdb"
+    code = (
+        "import os, signal; from pathlib import Path; from toolkit.store.database import Store;"
+        "from toolkit.records import Prompt;"
+        f"s = Store(Path({str(path)!r})); s.add([Prompt(str(i)) for i in range(100)], launch='L');"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -9
+    with Store(path) as store:
+        assert store.query("SELECT count(*) AS n FROM prompt") == [{"n": 100}]
+
+
+def test_garbage_and_unwritable_places_are_named(tmp_path: Path) -> None:
+    (tmp_path / "garbage.duckdb").write_bytes(b"garbage" * 4096)
+    with pytest.raises(StoreError, match="not a DuckDB database"):
+        Store(tmp_path / "garbage.duckdb")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="cannot make the folder"):
+        Store(tmp_path / "file" / "s.duckdb")
+    with pytest.raises(StoreError, match="no store"):
+        Store(tmp_path / "absent.duckdb", read_only=True)
+
+
+def test_a_store_of_a_newer_toolkit_is_refused(tmp_path: Path) -> None:
+    with Store(tmp_path / "s.duckdb") as store:
+        store.query("INSERT INTO migration VALUES (9999, 'future')")
+    with pytest.raises(StoreError, match="upgrade"):
+        Store(tmp_path / "s.duckdb")
+
+
+@pytest.mark.parametrize("name", sorted(queries()))
+def test_a_shipped_query_says_what_it_answers_and_runs_on_an_empty_store(name: str) -> None:
+    assert queries()[name].endswith(".")
+    with Store(None) as store:
+        import re
+
+        text = (Path(store.query.__code__.co_filename).parent / "queries" / f"{name}.sql").read_text()
+        parameters = dict.fromkeys(re.findall(r"\$([a-z_]+)", text), "x")
+        assert store.named(name, **parameters) == []
+
+
+def test_an_unknown_query_lists_the_known_ones() -> None:
+    with Store(None) as store, pytest.raises(StoreError, match="lineage"):
+        store.named("linage")

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from toolkit.config import Recipe, known_keys, load, parse
+from toolkit.errors import RecipeError
+
+RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_shipped_recipe_loads_and_says_claim_cost_machine_and_command(path: Path) -> None:
+    assert load(path).iterations >= 1
+    head = path.read_text(encoding="utf-8").split("\n\n")[0]
+    assert all(word in head for word in ("Claim:", "Cost:", "Machine:", "Command:"))
+
+
+def test_the_paper_recipe_holds_the_paper_settings() -> None:
+    recipe = load(Path(__file__).parents[1] / "recipes" / "temporal.toml")
+    answers, training = recipe.answers, recipe.training
+    assert (answers.k, answers.temperature, answers.top_p, answers.max_tokens) == (7, 1.0, 1.0, 1024)
+    assert (training.beta, training.learning_rate, training.batch_size) == (0.1, 5e-7, 32)
+    assert (training.max_length, training.max_prompt_length, training.epochs) == (2048, 512, 1)
+    assert (training.warmup_ratio, training.reference, recipe.iterations) == (0.1, "present", 2)
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        ({"answers": {"k": 0}}, "answers.k = 0"),
+        ({"training": {"beta": -0.1}}, "training.beta = -0.1"),
+        ({"training": {"beta": float("nan")}}, "training.beta = nan"),
+        ({"answers": {"top_p": 1.5}}, "answers.top_p = 1.5"),
+        ({"iterations": 0}, "iterations = 0"),
+        ({"iterations": "two"}, "iterations = 'two'"),
+    ],
+)
+def test_a_value_out_of_range_is_refused_by_name(data: dict[str, object], told: str) -> None:
+    with pytest.raises(RecipeError, match=told.replace(".", r"\.")):
+        parse(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "nearest"),
+    [
+        ({"anwsers": {}}, "answers"),
+        ({"answers": {"kk": 1}}, "answers.k"),
+        ({"learning_rate": 1}, "training.learning_rate"),
+        ({"training": {"bata": 1}}, "training.beta"),
+    ],
+)
+def test_an_unknown_key_is_refused_with_the_nearest_name(data: dict[str, object], nearest: str) -> None:
+    with pytest.raises(RecipeError, match=f"did you mean '{nearest}'"):
+        parse(data)
+
+
+def test_set_overrides_a_field_with_its_type(tmp_path: Path) -> None:
+    path = tmp_path / "r.toml"
+    path.write_text("[answers]\nk = 3\n")
+    recipe = load(path, ["answers.k=5", "judge.method=expected", "training.learning_rate=1e-5"])
+    assert (recipe.answers.k, recipe.judge.method, recipe.training.learning_rate) == (5, "expected", 1e-5)
+
+
+@pytest.mark.parametrize("override", ["answers.k", "=5", "iterations.k=5"])
+def test_a_broken_override_is_refused(tmp_path: Path, override: str) -> None:
+    path = tmp_path / "r.toml"
+    path.write_text("iterations = 2\n")
+    with pytest.raises(RecipeError):
+        load(path, [override])
+
+
+def test_broken_toml_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "r.toml"
+    path.write_text("k = = 3")
+    with pytest.raises(RecipeError, match=r"r\.toml"):
+        load(path)
+
+
+def test_every_key_resolves_to_json() -> None:
+    assert "answers.k" in known_keys()
+    assert parse(Recipe().resolved()) == Recipe()

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolkit.identity import canonical, content_id, derive_seed, fingerprint
+from toolkit.records import Prompt, Response, Sampling
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), {1: 2}, {1, 2}, object(), {"a": [b"x"]}])
+def test_what_has_no_canonical_form_is_refused(value: object) -> None:
+    with pytest.raises((TypeError, ValueError), match="canonical|not a string"):
+        canonical(value)  # type: ignore[arg-type]
+
+
+@given(st.dictionaries(st.text(), st.integers(), min_size=2))
+def test_key_order_does_not_matter(data: dict[str, int]) -> None:
+    assert content_id("x", data) == content_id("x", dict(reversed(data.items())))
+
+
+@given(st.lists(st.text(), unique=True))
+def test_row_order_does_not_matter_to_a_fingerprint(ids: list[str]) -> None:
+    assert fingerprint(ids) == fingerprint(reversed(ids))
+
+
+def test_kinds_with_equal_content_have_different_ids() -> None:
+    assert content_id("Prompt", {"text": "a"}) != content_id("Model", {"text": "a"})
+
+
+def test_an_answer_does_not_change_the_id_of_its_request() -> None:
+    asked = Response("p", "m", "past", 0, Sampling(1.0, 1.0, 8), 7)
+    assert replace(asked, text="yes", tokens=2, finish="stop").id == asked.id
+    assert replace(asked, draw=1).id != asked.id
+    assert replace(asked, role="present").id != asked.id
+
+
+def test_the_same_content_has_the_same_id_in_another_process_with_another_hash_seed() -> None:
+    code = "from toolkit.records import Prompt; print(Prompt('na\\u00efve \\U0001f600').id)"
+    environment = {**os.environ, "PYTHONHASHSEED": "77", "LC_ALL": "C", "TZ": "Asia/Tokyo"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout.strip() == Prompt("naïve \U0001f600").id
+
+
+def test_seeds_differ_by_every_part_and_fit_31_bits() -> None:
+    seeds = {derive_seed(0, "p", "m", role, draw) for role in ("past", "present") for draw in range(50)}
+    assert len(seeds) == 100
+    assert all(0 <= seed < 2**31 for seed in seeds)

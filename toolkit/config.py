@@ -1,0 +1,234 @@
+"""The recipe: TOML in, resolved JSON out.
+
+People write a short TOML; every field has a default, a unit and a range here and nowhere else.
+Unknown keys are refused with the nearest name. Choices that the paper leaves open are fields:
+`judge.draws`, `judge.unreadable`, `pairs.ties`, `prompts.part_size`, `training.reference`, `gate.cut_answers`.
+
+`load(path, overrides)` reads a file and applies `key=value` pairs; `Recipe.resolved()` is what the
+store keeps.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from toolkit.errors import RecipeError
+from toolkit.records import Sampling
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Prompts(Section):
+    """Where prompts come from. Each iteration takes `part_size` of them, disjoint from the others."""
+
+    source: str = Field("starter", description="'starter', a .jsonl or .txt file, or a Hugging Face dataset name")
+    field: str = Field("prompt", description="the column or key that holds the text")
+    split: str = Field("train", description="split of a Hugging Face dataset")
+    part_size: int = Field(4000, ge=1, description="prompts per iteration; the paper says 4,000 and 5,000")
+    seed: int = Field(0, description="shuffles the prompts before they are parted")
+    duplicates: Literal["refuse", "drop"] = "refuse"
+
+
+class Answers(Section):
+    """K answers per prompt and model."""
+
+    k: int = Field(7, ge=1)
+    temperature: float = Field(1.0, ge=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+    max_tokens: int = Field(1024, ge=1)
+
+    @property
+    def sampling(self) -> Sampling:
+        return Sampling(self.temperature, self.top_p, self.max_tokens)
+
+
+class Judge(Section):
+    """How the present model scores answers.
+
+    method: "generated" samples a written verdict and parses its last score line; "expected" takes the
+    mean score under the token probabilities at the score position, one forward pass and no parsing.
+    """
+
+    method: Literal["generated", "expected"] = "generated"
+    rubric: str = Field("additive", description="name of a shipped rubric or path of a text file")
+    draws: int = Field(1, ge=1, description="verdicts per answer, averaged over the readable ones")
+    temperature: float = Field(1.0, ge=0)
+    top_p: float = Field(1.0, gt=0, le=1)
+    max_tokens: int = Field(1024, ge=1)
+    unreadable: Literal["drop_answer", "drop_prompt"] = Field(
+        "drop_answer", description="what an answer without a readable verdict costs: itself, or its prompt"
+    )
+    max_unreadable: float = Field(0.5, ge=0, le=1, description="above this share of verdicts the run stops")
+
+    @property
+    def sampling(self) -> Sampling:
+        if self.method == "expected":
+            return Sampling(1.0, 1.0, 1)
+        return Sampling(self.temperature, self.top_p, self.max_tokens)
+
+
+class Pairs(Section):
+    """Selection. Between pools the earlier pool keeps a tie, as Algorithm 1 says; `ties` decides inside one."""
+
+    ties: Literal["first", "shortest", "longest"] = "first"
+    max_tied: float = Field(0.9, ge=0, le=1, description="above this share of prompts without a strict order the run stops")
+
+
+class Gate(Section):
+    """The token gate before training."""
+
+    cut_answers: Literal["keep", "drop"] = Field(
+        "keep", description="pairs with an answer cut by max_tokens; the trainer gives a kept one an end it never had"
+    )
+    max_dropped: float = Field(0.2, ge=0, le=1, description="above this share of dropped pairs the run stops")
+
+
+class Training(Section):
+    """DPO settings, handed to OpenRLHF."""
+
+    beta: float = Field(0.1, gt=0)
+    learning_rate: float = Field(5e-7, gt=0)
+    batch_size: int = Field(32, ge=1, description="pairs per optimizer step, over all devices")
+    micro_batch_size: int = Field(1, ge=1, description="pairs per device and forward pass")
+    small_sets: Literal["refuse", "shrink"] = Field(
+        "refuse", description="fewer pairs than batch_size: refuse, or shrink the batch to the pairs there are"
+    )
+    epochs: int = Field(1, ge=1)
+    max_length: int = Field(2048, ge=8, description="tokens of prompt and answer together")
+    max_prompt_length: int = Field(512, ge=1)
+    warmup_ratio: float = Field(0.1, ge=0, le=1)
+    scheduler: str = "cosine_with_min_lr"
+    min_lr_ratio: float = Field(0.1, ge=0, le=1)
+    max_grad_norm: float = Field(1.0, gt=0)
+    reference: str = Field("present", description="'present', 'past' (M_0), or a checkpoint's directory")
+    seed: int = 42
+
+
+class Trainer(Section):
+    """On what the trainer runs: provenance, never identity."""
+
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    python: str = Field("", description="interpreter of another environment that holds OpenRLHF; '' is this one")
+    gpus: int = Field(0, ge=0, description="devices per node; 0 takes all that are visible")
+    hostfile: str = Field("", description="DeepSpeed hostfile for several nodes")
+    zero_stage: int = Field(3, ge=0, le=3)
+    attention: str = "flash_attention_2"
+    gradient_checkpointing: bool = True
+    options: dict[str, str | int | float | bool] = Field(
+        default_factory=dict, description="further OpenRLHF flags, for example {'ds.adam_offload' = true}"
+    )
+
+
+class Engine(Section):
+    """On what answers and verdicts are made: provenance, never identity."""
+
+    kind: Literal["vllm", "transformers", "openai", "scripted"] = "vllm"
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    python: str = Field("", description="interpreter of another environment that holds vLLM; '' is this one")
+    resident: int = Field(1, ge=1, description="checkpoints kept loaded at once; 1 on a single GPU")
+    max_model_len: int = Field(4096, ge=16)
+    max_num_seqs: int = Field(256, ge=1)
+    dtype: str = "bfloat16"
+    tensor_parallel_size: int = Field(1, ge=1)
+    pipeline_parallel_size: int = Field(1, ge=1)
+    data_parallel_size: int = Field(1, ge=1)
+    base_url: str = Field("", description="kind 'openai': address of the server; its key is read from OPENAI_API_KEY")
+    served_model: str = Field("", description="kind 'openai': the server's name for the checkpoint")
+    timeout: float = Field(600, gt=0, description="seconds without any completion before the engine is given up")
+    options: dict[str, str | int | float | bool] = Field(default_factory=dict, description="further vLLM engine arguments")
+
+
+class Recipe(Section):
+    """One experiment: everything that decides its result, and the machine settings beside it."""
+
+    name: str = "temporal"
+    model: str = Field("smollm2-135m-instruct", description="the embedded model, a checkpoint directory or a hub id")
+    iterations: int = Field(2, ge=1)
+    seed: int = Field(0, description="all sampling seeds derive from it")
+    trust_remote_code: bool = False
+    prompts: Prompts = Prompts()  # type: ignore[call-arg]
+    answers: Answers = Answers()  # type: ignore[call-arg]
+    judge: Judge = Judge()  # type: ignore[call-arg]
+    pairs: Pairs = Pairs()  # type: ignore[call-arg]
+    gate: Gate = Gate()  # type: ignore[call-arg]
+    training: Training = Training()  # type: ignore[call-arg]
+    engine: Engine = Engine()  # type: ignore[call-arg]
+    trainer: Trainer = Trainer()  # type: ignore[call-arg]
+
+    def resolved(self) -> dict[str, Any]:
+        """Every field with its value, as JSON."""
+        return self.model_dump(mode="json")
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
+    """The recipe in this TOML file with `key.subkey=value` overrides. Raises RecipeError."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RecipeError(f"no recipe file {path}", remedy="name an existing TOML file with --config") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"not valid TOML: {error}", where=path, remedy="mend the line it names") from error
+    for override in overrides:
+        _override(data, override)
+    return parse(data, where=path)
+
+
+def parse(data: Mapping[str, Any], *, where: object = "") -> Recipe:
+    """A checked recipe from plain data. Raises RecipeError naming the field, its value and the remedy."""
+    try:
+        return Recipe.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise RecipeError(f"unknown key {place!r}", where=where, remedy=_nearest(place)) from error
+        raise RecipeError(
+            f"{place} = {first['input']!r}: {first['msg']}", where=where, remedy=f"correct {place} in the recipe"
+        ) from error
+
+
+def known_keys(section: type[BaseModel] = Recipe, prefix: str = "") -> list[str]:
+    """Every dotted key of the recipe."""
+    keys = []
+    for name, info in section.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            keys += known_keys(info.annotation, f"{prefix}{name}.")
+        else:
+            keys.append(prefix + name)
+    return keys
+
+
+def _nearest(key: str) -> str:
+    keys = known_keys()
+    keys += sorted({known.split(".")[0] for known in keys})
+    by_leaf = [known for known in keys if known.split(".")[-1] == key.split(".")[-1]]
+    close = by_leaf or difflib.get_close_matches(key, keys, n=1, cutoff=0.0)
+    return f"did you mean {close[0]!r}?"
+
+
+def _override(data: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise RecipeError(f"--set {override!r} is not key=value", remedy="write for example --set answers.k=4")
+    *sections, leaf = key.strip().split(".")
+    for section in sections:
+        data = data.setdefault(section, {})
+        if not isinstance(data, dict):
+            raise RecipeError(f"--set {override!r}: {section!r} is not a section", remedy=_nearest(key))
+    data[leaf] = _value(text.strip())
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text

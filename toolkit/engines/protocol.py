@@ -1,0 +1,53 @@
+"""The one seam between the toolkit and whatever runs a model.
+
+An engine takes requests in token space and yields completions as they finish, in any order.
+It is closed with `close()`, which gives its memory back. Everything above it, the chat template
+included, is the same for every engine; `scripted.py` is the engine of the tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from toolkit.records import Finish, Sampling
+
+
+@dataclass(frozen=True)
+class Request:
+    """One completion to make.
+
+    tokens: the rendered prompt, special tokens included. seed: of this request alone.
+    score_tokens: where not empty, nothing is generated; the answer is the log-probability (natural,
+    normalised over the whole vocabulary, at temperature 1) of each of these tokens as the next token.
+    """
+
+    id: str
+    tokens: tuple[int, ...]
+    sampling: Sampling
+    seed: int
+    score_tokens: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Completion:
+    """The answer to the request of the same id.
+
+    text: without special tokens; tokens: how many were generated, the end token included;
+    logprobs: token id -> log-probability, for a request with score_tokens.
+    """
+
+    id: str
+    text: str = ""
+    tokens: int = 0
+    finish: Finish = "stop"
+    logprobs: Mapping[int, float] | None = None
+
+
+class Engine(Protocol):
+    """Serves one checkpoint. Raises EngineError with the engine's own last words."""
+
+    def complete(self, requests: Sequence[Request]) -> Iterator[Completion]: ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,153 @@
+"""judge(): the present model scores answers by a rubric, n draws each; an answer's score is their mean.
+
+An answer without a readable verdict has no score: it is never a number among numbers. Only the judge's
+own reply is parsed. Draws differ by seed; the expected-score method is exact and takes one draw.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean
+
+from toolkit.engines.protocol import Completion, Request
+from toolkit.errors import InputError, JudgeError
+from toolkit.identity import derive_seed
+from toolkit.judgments.expected import expected_score
+from toolkit.judgments.rubric import Rubric, load_rubric
+from toolkit.judgments.verdict import parse_verdict
+from toolkit.lab import Lab, Step
+from toolkit.records import Judgment, Model, Prompt, Response
+
+SCORE_DIGITS = 9  # scores closer than 1e-9 are equal
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A response and its mean score over readable verdicts."""
+
+    response: Response
+    score: float
+
+
+@dataclass(frozen=True)
+class Pool:
+    """The scored answers of one model to a part of prompts, by prompt id, in draw order.
+
+    A prompt is barred where an answer has no score and the recipe says `judge.unreadable = "drop_prompt"`.
+    `ties` is the recipe's rule inside the pool; a planned pool has no scores yet.
+    """
+
+    judge: str
+    candidates: Mapping[str, tuple[Scored, ...]]
+    barred: frozenset[str] = frozenset()
+    ties: str = "first"
+    planned: bool = False
+
+
+def judge(lab: Lab, model: Model, responses: Sequence[Response]) -> Pool:
+    """Every response scored by `model`. Raises JudgeError when too many verdicts are unreadable."""
+    settings = lab.recipe.judge
+    rubric = load_rubric(settings.rubric)
+    if settings.method == "expected" and not rubric.single_digit:
+        raise InputError(
+            f"rubric {rubric.name!r} has the scale {rubric.scale}, the expected score needs single digits",
+            remedy="set judge.method = 'generated', or a scale within 0-9",
+        )
+    label = f"verdicts of {model.name} on {len(responses)} answers"
+    asked = ask(lab, model, responses, rubric)
+    by_id = {response.id: response for response in responses}
+    made = lab.fulfil(label, asked, lambda missing: _judge(lab, model, rubric, [(j, by_id[j.response]) for j in missing]))
+    planned = any(judgment.status is None for judgment in made.records)
+    stats = dict(Counter(judgment.status for judgment in made.records if judgment.status))
+    most = (len(asked) - made.cached) * asked[0].sampling.max_tokens if asked else 0
+    lab.note(Step(lab.iteration, "judge", label, model.id, len(asked), made.cached, made.seconds, most, stats))
+    if not planned:
+        _stop_rule(made.records, settings.max_unreadable, settings.method)
+    candidates, unscored = _candidates(responses, made.records)
+    barred = frozenset(unscored if settings.unreadable == "drop_prompt" else ())
+    return Pool(model.id, candidates, barred, lab.recipe.pairs.ties, planned)
+
+
+def ask(lab: Lab, model: Model, responses: Sequence[Response], rubric: Rubric) -> list[Judgment]:
+    """The requests: `judge.draws` per response; one where the method is exact."""
+    settings = lab.recipe.judge
+    return [
+        Judgment(
+            response=response.id,
+            judge=model.id,
+            rubric=rubric.id,
+            method=settings.method,
+            sampling=settings.sampling,
+            draw=draw,
+            seed=derive_seed(lab.recipe.seed, response.id, model.id, rubric.id, draw),
+        )
+        for response in responses
+        for draw in range(1 if settings.method == "expected" else settings.draws)
+    ]
+
+
+def _judge(lab: Lab, model: Model, rubric: Rubric, missing: list[tuple[Judgment, Response]]) -> Iterator[Judgment]:
+    lab.store.insert("rubric", [{"id": rubric.id, "name": rubric.name, "body": rubric.body(), "launch": lab.launch.id}])
+    prompts = lab.store.find(Prompt, {response.prompt for _, response in missing})
+    asked, requests, labels = {}, [], {}
+    for judgment, response in missing:
+        request, digits = _request(lab, model, rubric, (judgment, prompts[response.prompt].text, response.text or ""))
+        excess = len(request.tokens) + judgment.sampling.max_tokens - lab.recipe.engine.max_model_len
+        if excess > 0:
+            reason = f"the judge's prompt is {excess} tokens too long for engine.max_model_len"
+            yield replace(judgment, reply="", status="unreadable", reason=reason)
+            continue
+        asked[judgment.id], labels[judgment.id] = judgment, digits
+        requests.append(request)
+    for done in lab.engine(model).complete(requests):
+        yield _verdict(asked[done.id], done, rubric, labels[done.id])
+
+
+def _request(
+    lab: Lab, model: Model, rubric: Rubric, case: tuple[Judgment, str, str]
+) -> tuple[Request, Mapping[str, int]]:
+    judgment, instruction, answer = case
+    messages = rubric.messages(instruction, answer)
+    chat = lab.chat(model)
+    if judgment.method == "generated":
+        return Request(judgment.id, chat.tokens(messages), judgment.sampling, judgment.seed), {}
+    low, high = rubric.scale
+    tokens, labels = chat.score_position(messages, rubric.lead, [str(points) for points in range(low, high + 1)])
+    return Request(judgment.id, tokens, judgment.sampling, judgment.seed, tuple(labels.values())), labels
+
+
+def _verdict(judgment: Judgment, done: Completion, rubric: Rubric, labels: Mapping[str, int]) -> Judgment:
+    if judgment.method == "generated":
+        verdict = parse_verdict(done.text, done.finish, rubric.scale, rubric.lead)
+        return replace(judgment, reply=done.text, status=verdict.status, score=verdict.score, reason=verdict.reason)
+    expected = expected_score(done.logprobs or {}, labels)
+    verdict = expected.verdict
+    return replace(judgment, reply=expected.as_reply(), status=verdict.status, score=verdict.score, reason=verdict.reason)
+
+
+def _candidates(
+    responses: Sequence[Response], judgments: Sequence[Judgment]
+) -> tuple[dict[str, tuple[Scored, ...]], set[str]]:
+    readable: dict[str, list[float]] = {}
+    for judgment in judgments:
+        if judgment.score is not None:
+            readable.setdefault(judgment.response, []).append(judgment.score)
+    candidates: dict[str, tuple[Scored, ...]] = {response.prompt: () for response in responses}
+    for response in responses:
+        if scores := readable.get(response.id):
+            candidates[response.prompt] += (Scored(response, round(fmean(scores), SCORE_DIGITS)),)
+    return candidates, {response.prompt for response in responses if response.id not in readable}
+
+
+def _stop_rule(judgments: Sequence[Judgment], most: float, method: str) -> None:
+    bad = [judgment for judgment in judgments if judgment.status != "scored"]
+    if judgments and len(bad) / len(judgments) > most:
+        reasons = Counter(judgment.reason for judgment in bad).most_common(3)
+        told = "; ".join(f"{count} x {reason}" for reason, count in reasons)
+        raise JudgeError(
+            f"{len(bad)} of {len(judgments)} verdicts are unreadable ({told}), judge.max_unreadable is {most:.0%}",
+            where=f"judge.method = {method!r}; every reply is stored",
+            remedy="set judge.method = 'expected', use a judge that follows the rubric, or raise judge.max_unreadable",
+        )

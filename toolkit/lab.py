@@ -1,0 +1,156 @@
+"""The lab: one store, the engines and the provenance of a launch, opened together.
+
+Every verb of a recipe (generate, judge, pair, train) takes the lab first. It knows three things for them:
+what is stored already (`fulfil`: running again is resuming), which engine serves a model (`engine`), and
+whether this is a plan (`planning`: nothing is loaded, made or written; the verbs only say what they would do).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Generic, TypeVar
+
+from toolkit.config import Recipe
+from toolkit.engines import checkpoint
+from toolkit.engines.chat import Chat
+from toolkit.engines.pool import EnginePool
+from toolkit.engines.protocol import Engine
+from toolkit.errors import InputError
+from toolkit.progress import Progress
+from toolkit.provenance import Launch
+from toolkit.records import Judgment, Model, Response
+from toolkit.store.database import Store
+
+Answerable = TypeVar("Answerable", Response, Judgment)
+FLUSH_SECONDS = 0.2  # finished rows wait no longer than this for their transaction
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one verb call did, or in a plan would do. `new_tokens` is the most it may generate."""
+
+    iteration: int
+    stage: str
+    label: str
+    subject: str
+    total: int
+    cached: int
+    seconds: float = 0.0
+    new_tokens: int = 0
+    stats: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Fulfilled(Generic[Answerable]):
+    """Answers in the order of their requests, how many were stored before, and the seconds it took."""
+
+    records: list[Answerable]
+    cached: int
+    seconds: float
+
+
+class Lab:
+    """Opened with `with Lab(...) as lab`; closing ends the engines and the store."""
+
+    def __init__(self, recipe: Recipe, store: Store, launch: Launch, *, planning: bool = False) -> None:
+        self.recipe, self.store, self.launch, self.planning = recipe, store, launch, planning
+        self.folder = store.path.parent if store.path else Path.cwd()
+        self.engines = EnginePool(recipe.engine, trust_remote_code=recipe.trust_remote_code)
+        self.iteration = 0
+        self.steps: list[Step] = []
+        self.past: Model | None = None
+        self._chats: dict[str, Chat] = {}
+        if not planning:
+            store.insert("launch", [{**vars(launch), "arguments": list(launch.arguments)}])
+
+    def __enter__(self) -> Lab:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.engines.close()
+        self.store.close()
+
+    # models
+
+    def model(self, name: str) -> Model:
+        """The base model of this name: embedded, a directory, or a hub id. The first one asked for is M_0."""
+        if self.planning and not checkpoint.is_local(name):
+            base = Model("M_0", name, weights="planned", template="planned")
+        else:
+            path = checkpoint.resolve(name, trust_remote_code=self.recipe.trust_remote_code)
+            checkpoint.verify(path)
+            weights, template = checkpoint.weights_digest(path), checkpoint.template_digest(path)
+            base = Model("M_0" if self.past is None else path.name, str(path), weights, template)
+        if not self.planning:
+            self.store.add([base], launch=self.launch.id)
+        self.past = self.past or base
+        return base
+
+    def path(self, model: Model) -> Path:
+        """Where the checkpoint lies: trained ones beside the store, base models where they were found."""
+        return self.folder / model.path
+
+    def chat(self, model: Model) -> Chat:
+        """The chat template of this model, loaded and checked once for each distinct one."""
+        if model.template not in self._chats:
+            self._chats[model.template] = Chat.load(self.path(model), self.recipe.trust_remote_code)
+        return self._chats[model.template]
+
+    def engine(self, model: Model) -> Engine:
+        """The engine that serves this checkpoint, after its weights were found unchanged."""
+        if not self.engines.has(model.id):
+            path = self.path(model)
+            checkpoint.verify(path)
+            if checkpoint.weights_digest(path) != model.weights:
+                raise InputError(
+                    f"the weights of {model.name} ({model.id}) changed since they were stored",
+                    where=path,
+                    remedy="restore the checkpoint from a backup, or start a new store",
+                )
+        return self.engines.get(model.id, self.path(model))
+
+    # work
+
+    def fulfil(
+        self, label: str, requests: Sequence[Answerable], work: Callable[[list[Answerable]], Iterator[Answerable]]
+    ) -> Fulfilled[Answerable]:
+        """Every request with its answer, in order: stored ones as they are, missing ones from `work`.
+
+        Answers are stored as they arrive. In a plan, missing ones come back unanswered.
+        """
+        kind = type(requests[0]) if requests else Response
+        found = self.store.find(kind, [request.id for request in requests])
+        missing = [request for request in requests if request.id not in found]
+        progress = Progress(f"{self.iteration} {label}", len(requests), len(found))
+        cached = len(found)
+        if missing and not self.planning:
+            for answer in self._stored(work(missing)):
+                found[answer.id] = answer
+                progress.advance()
+        if not self.planning:
+            progress.finish()
+        return Fulfilled([found.get(request.id, request) for request in requests], cached, progress.seconds)
+
+    def note(self, step: Step) -> None:
+        """Keep what a verb call did."""
+        self.steps.append(step)
+        if not self.planning:
+            row = {**vars(step), "launch": self.launch.id, "position": len(self.steps)}
+            self.store.insert("step", [row])
+
+    def _stored(self, answers: Iterator[Answerable]) -> Iterator[Answerable]:
+        waiting: list[Answerable] = []
+        flushed = time.monotonic()
+        try:
+            for answer in answers:
+                waiting.append(answer)
+                if time.monotonic() - flushed > FLUSH_SECONDS:
+                    self.store.add(waiting, launch=self.launch.id)
+                    waiting, flushed = [], time.monotonic()
+                yield answer
+        finally:
+            self.store.add(waiting, launch=self.launch.id)

@@ -1,0 +1,97 @@
+"""Selection: Algorithm 1's best, worst and the strict order between them. Pure.
+
+    chosen   = best(now)          phase 1      best(now, soon)   phase 2: the future must be strictly better
+    rejected = worst(now, then)   both phases: the past must be strictly worse
+
+The paper's r_i, r_0, r_f are the pools now, then, soon. An earlier pool keeps a tie. Inside a pool the paper
+says nothing about ties: `Pairs.ties` does. Answers without a score are no candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from toolkit.errors import InputError
+from toolkit.judgments.judge import Pool, Scored
+from toolkit.records import Drop, Pair
+
+
+@dataclass(frozen=True)
+class Picks:
+    """One scored answer per prompt, or none where no answer of its pools has a score."""
+
+    judge: str
+    by_prompt: Mapping[str, Scored | None]
+    planned: bool
+
+
+def best(*pools: Pool) -> Picks:
+    """The highest-scored answer to each prompt; an earlier pool keeps a tie."""
+    return _pick(pools, lambda score: score)
+
+
+def worst(*pools: Pool) -> Picks:
+    """The lowest-scored answer to each prompt; an earlier pool keeps a tie."""
+    return _pick(pools, lambda score: -score)
+
+
+def pair_up(chosen: Picks, rejected: Picks) -> tuple[list[Pair], list[Drop]]:
+    """A pair for each prompt where score(chosen) > score(rejected), strictly; every other prompt as a drop."""
+    if chosen.judge != rejected.judge:
+        raise InputError(
+            f"chosen was scored by {chosen.judge}, rejected by {rejected.judge}: two judges are no common scale",
+            remedy="score both sides with one judge",
+        )
+    pairs, drops = [], []
+    for prompt in chosen.by_prompt:
+        high, low = chosen.by_prompt[prompt], rejected.by_prompt.get(prompt)
+        if high is None or low is None:
+            drops.append(Drop("selection", prompt, "no_score", detail="no answer has a readable verdict"))
+        elif high.score > low.score:
+            pairs.append(_pair(prompt, high, low, chosen.judge))
+        else:
+            detail = f"chosen {high.score:g} is not above rejected {low.score:g}"
+            drops.append(Drop("selection", prompt, "tie", detail=detail))
+    return pairs, drops
+
+
+def _pick(pools: Sequence[Pool], rank: Callable[[float], float]) -> Picks:
+    judges = {pool.judge for pool in pools}
+    if len(judges) != 1:
+        raise InputError(f"pools scored by {len(judges)} judges are no common scale", remedy="score them with one judge")
+    prompts = dict.fromkeys(prompt for pool in pools for prompt in pool.candidates)
+    by_prompt = {prompt: _pick_one(prompt, pools, rank) for prompt in prompts}
+    return Picks(judges.pop(), by_prompt, any(pool.planned for pool in pools))
+
+
+def _pick_one(prompt: str, pools: Sequence[Pool], rank: Callable[[float], float]) -> Scored | None:
+    winner: Scored | None = None
+    for pool in pools:
+        if prompt in pool.barred:
+            return None
+        for candidate in _in_tie_order(pool.candidates.get(prompt, ()), pool.ties):
+            if winner is None or rank(candidate.score) > rank(winner.score):
+                winner = candidate
+    return winner
+
+
+def _in_tie_order(candidates: Sequence[Scored], ties: str) -> Sequence[Scored]:
+    """Candidates so ordered that the first of equal score is the one the rule wants."""
+    if ties == "first":
+        return candidates
+    sign = 1 if ties == "shortest" else -1
+    return sorted(candidates, key=lambda scored: sign * len(scored.response.text or ""))
+
+
+def _pair(prompt: str, high: Scored, low: Scored, judge: str) -> Pair:
+    return Pair(
+        prompt=prompt,
+        chosen=high.response.id,
+        rejected=low.response.id,
+        chosen_score=high.score,
+        rejected_score=low.score,
+        chosen_role=high.response.role,
+        rejected_role=low.response.role,
+        judge=judge,
+    )

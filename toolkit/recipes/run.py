@@ -1,0 +1,110 @@
+"""Runs a recipe from the command line: options, plan, the run itself, and the table at its end.
+
+    python -m toolkit.recipes.temporal --iters 2 --set answers.k=4
+    python -m toolkit.recipes.temporal --config recipes/temporal.toml --plan
+
+Killed at any point, the same command goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from toolkit.config import Recipe, load
+from toolkit.errors import RecipeError, ToolkitError
+from toolkit.lab import Lab
+from toolkit.provenance import capture
+from toolkit.records import Model
+from toolkit.reporting.plan import plan_text
+from toolkit.reporting.run_report import report_run
+from toolkit.store.database import Store
+
+RecipeFunction = Callable[[Lab, Recipe], Model]
+SHIPPED = (Path(__file__).parents[2] / "recipes", Path(__file__).parents[1] / "_recipes")
+STORE = Path("runs/store.duckdb")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line said. `changes` are --set lines, the named options before them."""
+
+    config: Path | None
+    run: str
+    store: Path
+    changes: tuple[str, ...]
+    plan: bool
+
+
+def main(recipe: RecipeFunction) -> None:
+    """The command line of one recipe function."""
+
+    def command(
+        config: Annotated[Path | None, typer.Option(help="Recipe file, or the name of a shipped one.")] = None,
+        model: Annotated[str, typer.Option(help="M_0: the embedded model's name, a directory or a hub id.")] = "",
+        iters: Annotated[int | None, typer.Option(help="How many iterations.", min=1)] = None,
+        run: Annotated[str, typer.Option(help="Name of the run, for reports.")] = "",
+        store: Annotated[Path, typer.Option(help="The DuckDB file; checkpoints and reports lie beside it.")] = STORE,
+        set_: Annotated[list[str] | None, typer.Option("--set", help="Any recipe field: key.subkey=value.")] = None,
+        plan: Annotated[bool, typer.Option("--plan", help="Print every step with its cost and stop.")] = False,
+    ) -> None:
+        named = [f"model={model}"] if model else []
+        named += [f"iterations={iters}"] if iters else []
+        options = Options(config, run, store, (*named, *(set_ or ())), plan)
+        raise typer.Exit(guarded(lambda: execute(recipe, options)))
+
+    command.__doc__ = (sys.modules["__main__"].__doc__ or recipe.__name__).split("\n\n")[0]
+    typer.run(command)
+
+
+def guarded(action: Callable[[], None]) -> int:
+    """The exit code of an action: 0, an error's own, or 130 after Ctrl-C; errors are printed, not raised."""
+    try:
+        action()
+    except ToolkitError as error:
+        print(f"\nerror: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    return 0
+
+
+def execute(recipe: RecipeFunction, options: Options) -> None:
+    """One launch: plan or run, then the report."""
+    settings = load(find_config(options.config), options.changes)
+    launch = capture(options.run or settings.name, settings.resolved())
+    with Lab(settings, _open(options), launch, planning=options.plan) as lab:
+        recipe(lab, settings)
+        if options.plan:
+            print(plan_text(lab.steps))
+        else:
+            report_run(lab.store, launch, lab.folder / "reports")
+            _say_if_nothing_was_left(lab)
+
+
+def find_config(config: Path | None) -> Path:
+    """A recipe file: the path as given, or a shipped recipe of this name; 'quick' where none is named."""
+    wanted = config or Path("quick")
+    places = [wanted, *(folder / wanted.with_suffix(".toml").name for folder in SHIPPED)]
+    if found := next((place for place in places if place.is_file()), None):
+        return found
+    shipped = sorted({path.stem for folder in SHIPPED for path in folder.glob("*.toml")})
+    raise RecipeError(f"no recipe file {wanted}", remedy=f"name an existing file, or one of {', '.join(shipped)}")
+
+
+def _open(options: Options) -> Store:
+    """The store; for a plan read-only, or an empty one in memory where there is none yet."""
+    if not options.plan:
+        return Store(options.store)
+    return Store(options.store, read_only=True) if options.store.exists() else Store(None)
+
+
+def _say_if_nothing_was_left(lab: Lab) -> None:
+    if all(step.cached == step.total for step in lab.steps if step.stage != "pair"):
+        print("everything was stored already: nothing was generated, judged or trained")

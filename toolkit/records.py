@@ -1,0 +1,242 @@
+"""The records every stage shares. Frozen; an id is the hash of what was asked for.
+
+    Prompt -> Response -> Judgment -> Pair -> PairSet -> Training -> Model -> Score
+
+A `Response` or `Judgment` without its answer is the request for it: the id is the same before and
+after, so "is it done?" is a lookup and running again is resuming. `replace()` adds the answer.
+Fields below the comment `# answer` are no part of the identity.
+
+Roles follow the paper (arXiv 2508.06026): the present model M_i, the past M_0 and the future M_f.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from toolkit.identity import Json, content_id, fingerprint
+
+Role = Literal["past", "present", "future"]
+Finish = Literal["stop", "length"]
+Status = Literal["scored", "unreadable", "out_of_range", "truncated"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """A frozen record whose `id` is the hash of `identity()`."""
+
+    id: str = field(init=False, repr=False, compare=False)
+
+    def identity(self) -> Mapping[str, Json]:
+        raise NotImplementedError
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "id", content_id(type(self).__name__, self.identity()))
+
+
+@dataclass(frozen=True)
+class Prompt(Record):
+    """One user turn. `source` says where it came from and is no part of the identity."""
+
+    text: str
+    source: str = ""
+
+    def identity(self) -> Mapping[str, Json]:
+        return {"text": self.text}
+
+
+@dataclass(frozen=True)
+class Model(Record):
+    """A checkpoint on disk.
+
+    weights: digest of the safetensors files; template: digest of tokenizer, chat template and
+    generation config; training: id of the training that made it, None for a base model.
+    `path` and `name` are where it lies and what people call it.
+    """
+
+    name: str
+    path: str
+    weights: str
+    template: str
+    parent: str | None = None
+    training: str | None = None
+
+    def identity(self) -> Mapping[str, Json]:
+        return {"weights": self.weights, "template": self.template, "training": self.training}
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """temperature, top_p, and the most new tokens of one answer."""
+
+    temperature: float
+    top_p: float
+    max_tokens: int
+
+    def as_json(self) -> dict[str, Json]:
+        return {"temperature": self.temperature, "top_p": self.top_p, "max_tokens": self.max_tokens}
+
+
+@dataclass(frozen=True)
+class Response(Record):
+    """One answer of one model to one prompt, or, without `text`, the request for it.
+
+    `draw` counts the K samples from 0; `role` keeps the present's and the past's draws apart where
+    both are one model (iteration 0). tokens: new tokens, EOS included; prompt_tokens: after the template.
+    """
+
+    prompt: str
+    model: str
+    role: Role
+    draw: int
+    sampling: Sampling
+    seed: int
+    # answer
+    text: str | None = None
+    tokens: int | None = None
+    prompt_tokens: int | None = None
+    finish: Finish | None = None
+
+    def identity(self) -> Mapping[str, Json]:
+        return {
+            "prompt": self.prompt,
+            "model": self.model,
+            "role": self.role,
+            "draw": self.draw,
+            "sampling": self.sampling.as_json(),
+            "seed": self.seed,
+        }
+
+
+@dataclass(frozen=True)
+class Judgment(Record):
+    """One verdict of one judge on one response, or, without `status`, the request for it.
+
+    method: "generated" (a written verdict, parsed) or "expected" (mean score under the token
+    probabilities at the score position). reply: the judge's own words, or the probabilities as JSON.
+    score is None unless status is "scored"; reason says why.
+    """
+
+    response: str
+    judge: str
+    rubric: str
+    method: Literal["generated", "expected"]
+    sampling: Sampling
+    draw: int
+    seed: int
+    # answer
+    reply: str | None = None
+    status: Status | None = None
+    reason: str = ""
+    score: float | None = None
+
+    def identity(self) -> Mapping[str, Json]:
+        return {
+            "response": self.response,
+            "judge": self.judge,
+            "rubric": self.rubric,
+            "method": self.method,
+            "sampling": self.sampling.as_json(),
+            "draw": self.draw,
+            "seed": self.seed,
+        }
+
+
+@dataclass(frozen=True)
+class Pair(Record):
+    """A preference: two responses to one prompt with the scores that ordered them."""
+
+    prompt: str
+    chosen: str
+    rejected: str
+    chosen_score: float
+    rejected_score: float
+    chosen_role: Role
+    rejected_role: Role
+    judge: str
+
+    def identity(self) -> Mapping[str, Json]:
+        return {
+            "prompt": self.prompt,
+            "chosen": self.chosen,
+            "rejected": self.rejected,
+            "chosen_score": self.chosen_score,
+            "rejected_score": self.rejected_score,
+            "chosen_role": self.chosen_role,
+            "rejected_role": self.rejected_role,
+            "judge": self.judge,
+        }
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Why a prompt gave no pair (stage "selection") or a pair was not trained on (stage "gate")."""
+
+    stage: Literal["selection", "gate"]
+    prompt: str
+    reason: str
+    pair: str | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class PairSet:
+    """A frozen, versioned set of pairs. `fingerprint` is its content, whatever the row order.
+
+    Versions count from 1; 0 is a set that a plan foresees and nobody made.
+    """
+
+    name: str
+    version: int
+    iteration: int
+    pairs: tuple[Pair, ...]
+    drops: tuple[Drop, ...] = ()
+    parent: str | None = None
+
+    @property
+    def id(self) -> str:
+        return f"{self.name}@{self.version}"
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(pair.id for pair in self.pairs)
+
+
+@dataclass(frozen=True)
+class Training(Record):
+    """What was asked of the trainer: which policy, reference, pairs and settings, those of the gate included."""
+
+    parent: str
+    reference: str
+    pairs: str  # fingerprint of the pair set, before the token gate
+    settings: Mapping[str, Json]
+
+    def identity(self) -> Mapping[str, Json]:
+        return {
+            "parent": self.parent,
+            "reference": self.reference,
+            "pairs": self.pairs,
+            "settings": dict(self.settings),
+        }
+
+
+@dataclass(frozen=True)
+class Score(Record):
+    """One number of one model on one task, with what it was measured by."""
+
+    model: str
+    task: str
+    metric: str
+    settings: Mapping[str, Json]
+    # answer
+    value: float | None = None
+    n: int | None = None
+
+    def identity(self) -> Mapping[str, Json]:
+        return {
+            "model": self.model,
+            "task": self.task,
+            "metric": self.metric,
+            "settings": dict(self.settings),
+        }

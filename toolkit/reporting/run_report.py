@@ -1,0 +1,77 @@
+"""The report at the end of a run: what happened in each iteration, from the store alone.
+
+Written as Markdown beside the store; its first table is shown on the terminal. Numbers are means unless a
+column says otherwise; scores are points of the rubric, lengths are characters, rewards are DPO's implicit ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from toolkit.provenance import Launch
+from toolkit.reporting.tables import Table, table
+from toolkit.store.database import Store
+
+
+def report_run(store: Store, launch: Launch, folder: Path) -> Path:
+    """Write the report of this launch's run, show its short form, and return its path."""
+    tables = run_tables(store, launch.id)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{launch.run}.md"
+    path.write_text("\n".join([_head(launch), *(part.markdown() for part in tables), _limits()]), encoding="utf-8")
+    print(f"\n{tables[0].text()}\n\n{tables[1].text()}\n\n{_next_steps(store, launch, path)}")
+    return path
+
+
+def run_tables(store: Store, launch: str) -> list[Table]:
+    """Every table of the report of the run that this launch belongs to."""
+    return [
+        table("What happened", store.named("run_iterations", launch=launch)),
+        table("Training", store.named("run_trainings", launch=launch)),
+        table("Verdicts", store.named("run_verdicts", launch=launch)),
+        table("Answers", store.named("run_answers", launch=launch)),
+        table("Drops by reason", store.named("run_drops", launch=launch)),
+        table("Training curve", store.named("run_curve", launch=launch)),
+        table("Time by stage, all launches of the run", store.named("run_time", launch=launch)),
+    ]
+
+
+def _head(launch: Launch) -> str:
+    judge: Mapping[str, Any] = launch.recipe["judge"]
+    answers: Mapping[str, Any] = launch.recipe["answers"]
+    training: Mapping[str, Any] = launch.recipe["training"]
+    hardware = launch.hardware
+    versions = ", ".join(f"{name} {version}" for name, version in launch.versions.items())
+    machine = ", ".join([f"{hardware['cores']} cores of {hardware['cpu']}", *hardware["gpus"]])
+    return "\n".join(
+        [
+            f"# Run {launch.run}",
+            "",
+            f"- model: {launch.recipe['model']}; K = {answers['k']}, T = {answers['temperature']}, "
+            f"top_p = {answers['top_p']}, at most {answers['max_tokens']} tokens",
+            f"- judge: the present model, method `{judge['method']}`, rubric `{judge['rubric']}`, {judge['draws']} draws",
+            f"- DPO: beta {training['beta']}, learning rate {training['learning_rate']}, "
+            f"batch {training['batch_size']}, {training['epochs']} epochs, reference {training['reference']}",
+            f"- launch {launch.id} of {launch.started}, commit {launch.commit_hash or 'unknown'}",
+            f"- machine: {machine}; {versions}",
+            "",
+        ]
+    )
+
+
+def _limits() -> str:
+    return (
+        "Scores of different iterations come from different judges (each M_i judges its own iteration), so they are no "
+        "common scale: a gap that moves may be the judge moving.\n"
+    )
+
+
+def _next_steps(store: Store, launch: Launch, path: Path) -> str:
+    newest = store.named("run_trainings", launch=launch.id)
+    lines = [f"report:  {path}", f"store:   {store.path}"]
+    if newest:
+        model = newest[-1]["model"]
+        lines.append(f"lineage: python -m toolkit query lineage model={model} --store {store.path}")
+    return "\n".join(lines)

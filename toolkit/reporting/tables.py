@@ -1,0 +1,52 @@
+"""A table of a report: made from a query, shown on a terminal or written as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from toolkit.safe_text import one_line
+
+
+@dataclass(frozen=True)
+class Table:
+    """Title, column names and rows of ready-made cells."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+    def markdown(self) -> str:
+        if not self.rows:
+            return f"## {self.title}\n\nNothing.\n"
+        lines = [f"## {self.title}", "", _line(self.columns), _line("---" for _ in self.columns)]
+        return "\n".join([*lines, *(_line(cell.replace("|", "\\|") for cell in row) for row in self.rows)]) + "\n"
+
+    def text(self) -> str:
+        """Columns padded to their widest cell, for a terminal or a log."""
+        widths = [max(len(row[i]) for row in (self.columns, *self.rows)) for i in range(len(self.columns))]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in (self.columns, *self.rows)
+        ]
+        return "\n".join([self.title, "-" * max(len(line) for line in lines), *lines])
+
+
+def table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
+    """A table of query rows, one column a key."""
+    columns = tuple(rows[0]) if rows else ()
+    return Table(title, columns, tuple(tuple(show(row[column]) for column in columns) for row in rows))
+
+
+def show(value: Any) -> str:
+    """A cell: floats to four significant digits, nothing as a dash, text without control characters."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return one_line(str(value))
+
+
+def _line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"

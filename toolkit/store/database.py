@@ -1,0 +1,188 @@
+"""The store: every record of every run in one DuckDB file. The only module that imports duckdb.
+
+Append-only: rows are inserted once, by content id, and never updated; inserting again is a no-op.
+One process writes; DuckDB lets no other process in meanwhile and says so (StoreError). A killed
+process loses what was not committed yet, never more: the write-ahead log is replayed at the next open.
+
+Tables bear the records' names and are made by `migrations/*.sql`, numbered and applied once.
+Views for people (plural names) are `views.sql`; questions with a name are `queries/*.sql`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import duckdb
+
+from toolkit.errors import StoreError
+from toolkit.store.rows import Table, table_of
+
+_HERE = Path(__file__).parent
+
+
+class Store:
+    """An open store. `read_only` needs an existing file and never changes it."""
+
+    def __init__(self, path: Path | None, *, read_only: bool = False) -> None:
+        self.path = path
+        self._columns: dict[str, dict[str, str]] = {}
+        if path is not None and not read_only:
+            _make_folder(path)
+        if path is not None and read_only and not path.exists():
+            raise StoreError(f"no store {path}", remedy="run a recipe first, or name the file with --store")
+        with boundary(path):
+            self._db = duckdb.connect(str(path or ":memory:"), read_only=read_only)
+            self._db.execute("SET TimeZone = 'UTC'")
+            if not read_only:
+                self._migrate()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Write everything into the file and let other processes in."""
+        with boundary(self.path):
+            self._db.close()
+
+    # records
+
+    def add(self, records: Sequence[Any], **more: Any) -> None:
+        """Insert records of one kind in one transaction, with `more` columns; known ids are left alone."""
+        if records:
+            table = table_of(type(records[0]))
+            self.insert(table.name, [table.to_row(record) | more for record in records])
+
+    def find(self, kind: type[Any], ids: Iterable[str]) -> dict[str, Any]:
+        """The records of this kind among these ids, by id."""
+        table = table_of(kind)
+        sql = f"SELECT {', '.join(table.columns)} FROM {table.name} WHERE id IN (SELECT unnest(?::VARCHAR[]))"
+        with boundary(self.path):
+            rows = self._db.execute(sql, [list(ids)]).fetchall()
+        records = [table.from_row(row) for row in rows]
+        return {record.id: record for record in records}
+
+    def insert(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert plain rows; those whose key is known are left alone."""
+        if not rows:
+            return
+        types = self._types(table)
+        columns = [column for column in types if column in rows[0]]
+        values = ", ".join(f"unnest(?::VARCHAR[])::{types[column]}" for column in columns)
+        sql = f"INSERT INTO {table} ({', '.join(columns)}) SELECT {values} ON CONFLICT DO NOTHING"
+        lists = [[_text(row[column]) for row in rows] for column in columns]
+        with boundary(self.path):
+            self._db.execute(sql, lists)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All of the inserts inside, or none."""
+        with boundary(self.path):
+            self._db.execute("BEGIN")
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    # questions
+
+    def query(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
+        """Rows of a query as dictionaries. Raises StoreError with DuckDB's own words."""
+        with boundary(self.path):
+            cursor = self._db.execute(sql, parameters or None)
+            names = [column[0] for column in cursor.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def named(self, name: str, **parameters: Any) -> list[dict[str, Any]]:
+        """Rows of the shipped query of this name; its `$name` parameters are keywords."""
+        path = _HERE / "queries" / f"{name}.sql"
+        if not path.exists():
+            raise StoreError(f"no query named {name!r}", remedy=f"one of: {', '.join(sorted(queries()))}")
+        sql = path.read_text(encoding="utf-8")
+        wanted = set(re.findall(r"\$([a-z_]+)", sql))
+        if wanted != set(parameters):
+            raise StoreError(
+                f"query {name!r} takes {sorted(wanted) or 'no parameters'}, not {sorted(parameters)}",
+                remedy="write for example: toolkit query lineage model=ID",
+            )
+        return self.query(sql, parameters)
+
+    def _types(self, table: str) -> dict[str, str]:
+        if table not in self._columns:
+            rows = self.query("SELECT column_name AS c, data_type AS t FROM duckdb_columns() WHERE table_name = ?", [table])
+            self._columns[table] = {row["c"]: row["t"] for row in rows}
+        return self._columns[table]
+
+    def _migrate(self) -> None:
+        self._db.execute("CREATE TABLE IF NOT EXISTS migration (number INTEGER PRIMARY KEY, name VARCHAR NOT NULL)")
+        done = {row[0] for row in self._db.execute("SELECT number FROM migration").fetchall()}
+        steps = {int(path.name[:4]): path for path in sorted((_HERE / "migrations").glob("[0-9]*.sql"))}
+        if newer := done - set(steps):
+            raise StoreError(
+                f"the store has migration {max(newer)}, this toolkit knows {max(steps)}",
+                where=self.path,
+                remedy="upgrade the toolkit",
+            )
+        for number in sorted(set(steps) - done):
+            with self.transaction():
+                self._db.execute(steps[number].read_text(encoding="utf-8"))
+                self._db.execute("INSERT INTO migration VALUES (?, ?)", [number, steps[number].stem])
+        self._db.execute((_HERE / "views.sql").read_text(encoding="utf-8"))
+
+
+def queries() -> dict[str, str]:
+    """Name and first line, its purpose, of every shipped query."""
+    paths = sorted((_HERE / "queries").glob("*.sql"))
+    return {path.stem: path.read_text(encoding="utf-8").splitlines()[0].lstrip("- ") for path in paths}
+
+
+@contextmanager
+def boundary(path: Path | None) -> Iterator[None]:
+    """DuckDB's errors, renamed to ours with a remedy."""
+    try:
+        yield
+    except duckdb.Error as error:
+        text = str(error)
+        holder = re.search(r"\(PID (\d+)\)", text)
+        if "lock" in text and holder:
+            problem = f"the store is open in process {holder[1]}"
+            remedy = "wait until that process ends, or give this one another file with --store"
+        elif "No space left" in text or "not enough space" in text.lower():
+            problem, remedy = "the disk is full", "free some space and run the same command again: it resumes"
+        elif "Permission denied" in text or "read-only" in text.lower():
+            problem, remedy = "the store cannot be written", "choose a writable place with --store"
+        elif "not a valid DuckDB database" in text:
+            problem, remedy = "the file is not a DuckDB database", "name another file with --store"
+        else:
+            problem, remedy = text, ""
+        raise StoreError(problem, where=path or "memory", remedy=remedy) from error
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"cannot make the folder {path.parent}: {error.strerror}", remedy="choose a writable place with --store"
+        ) from error
+
+
+def _text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, Mapping | list | tuple):
+        return json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+__all__ = ["Store", "Table", "boundary", "queries"]

@@ -1,0 +1,44 @@
+"""How a record becomes a row and comes back: one table a record, one column a field."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from toolkit.records import Sampling
+
+
+@dataclass(frozen=True)
+class Table:
+    """Name and columns of a record's table; `id` is written but computed again on reading."""
+
+    kind: type[Any]
+    name: str
+    columns: tuple[str, ...]
+
+    def to_row(self, record: Any) -> dict[str, Any]:
+        row = {column: _write(getattr(record, column)) for column in self.columns}
+        return {"id": record.id} | row if hasattr(record, "id") else row
+
+    def from_row(self, row: Sequence[Any]) -> Any:
+        return self.kind(**{name: _read(name, value) for name, value in zip(self.columns, row, strict=True)})
+
+
+def table_of(kind: type[Any]) -> Table:
+    """The table of a record class: PairSet -> pair_set."""
+    name = re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower()
+    return Table(kind, name, tuple(field.name for field in fields(kind) if field.init))
+
+
+def _write(value: Any) -> Any:
+    return value.as_json() if isinstance(value, Sampling) else value
+
+
+def _read(name: str, value: Any) -> Any:
+    if name == "sampling":
+        data: Mapping[str, Any] = json.loads(value)
+        return Sampling(float(data["temperature"]), float(data["top_p"]), int(data["max_tokens"]))
+    return json.loads(value) if name == "settings" else value

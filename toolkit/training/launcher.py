@@ -1,0 +1,230 @@
+"""Runs OpenRLHF's own trainer program inside the trainer process, with a step log and, on a CPU, a few patches.
+
+    python launcher.py --toolkit.step_log=FILE [--toolkit.cpu] [--toolkit.watch=PID] MODULE FLAGS...
+
+MODULE (openrlhf.cli.train_dpo) runs unmodified as `__main__` with FLAGS. The options are arguments, not
+environment variables, because the DeepSpeed launcher carries arguments to every node but no variables; it
+also puts `--local_rank=N` first, which is handed on.
+
+This file imports nothing of the toolkit, so that the interpreter of another environment can run it by path.
+It is the one file that imports OpenRLHF.
+
+Left out: any change of the loss, the optimizer, the data order or the saved weights.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import runpy
+import signal
+import sys
+import threading
+import time
+import types
+from collections.abc import Callable
+from importlib.machinery import ModuleSpec
+from typing import Any
+
+WATCH_SECONDS = 1.0
+DATA_PROCESSES = 1  # OpenRLHF forks 8 to tokenise; on 2 cores their start alone costs seconds
+
+# Imported by openrlhf.models at load, called only with packed samples, which need the real package.
+FLASH_NAMES = {
+    "flash_attn": (),
+    "flash_attn.bert_padding": ("index_first_axis", "pad_input", "rearrange", "unpad_input"),
+    "flash_attn.utils": (),
+    "flash_attn.utils.distributed": ("all_gather",),
+}
+
+
+def main(argv: list[str]) -> None:
+    """Apply the options, then become MODULE."""
+    started = time.time()
+    options, module, flags = parse(argv)
+    if "watch" in options:
+        threading.Thread(target=watch, args=(int(options["watch"]),), daemon=True).start()
+    if "cpu" in options:
+        patch_imports()
+    stub_flash_attention()
+    if "cpu" in options:
+        patch_cpu()
+    if "step_log" in options:
+        log_steps(options["step_log"], started)
+    sys.argv = [module, *flags]
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
+def parse(argv: list[str]) -> tuple[dict[str, str], str, list[str]]:
+    """(options, module, flags). A `--local_rank=N` before the module goes to the flags."""
+    options: dict[str, str] = {}
+    flags = []
+    for index, word in enumerate(argv):
+        if word.startswith("--toolkit."):
+            name, _, value = word.removeprefix("--toolkit.").partition("=")
+            options[name] = value
+        elif word.startswith("--local_rank"):
+            flags.append(word)
+        else:
+            return options, word, flags + argv[index + 1 :]
+    raise SystemExit("launcher: no module to run was named")
+
+
+def watch(parent: int) -> None:
+    """Kill this process group once the process that asked for the training is gone.
+
+    Polling, because the kernel's parent-death signal follows the parent's thread, not the process, and the
+    DeepSpeed launcher stands between us.
+    """
+    while True:
+        try:
+            os.kill(parent, 0)
+        except ProcessLookupError:
+            os.killpg(os.getpgid(0), signal.SIGKILL)
+        time.sleep(WATCH_SECONDS)
+
+
+def stub_flash_attention() -> None:
+    """Let openrlhf.models load where flash-attn is not installed; the stubs are gone again afterwards.
+
+    flash-attn compiles CUDA and cannot be had on a CPU. Other packages look for it by name, so the stubs must not
+    outlive the import; they carry no version, by which transformers tells them from the package.
+    """
+    if importlib.util.find_spec("flash_attn") is not None:
+        return
+    def missing(*_: object, **__: object) -> None:
+        raise RuntimeError("packed samples need the flash-attn package, which is not installed")
+
+    for name, members in FLASH_NAMES.items():
+        stub = importlib.util.module_from_spec(ModuleSpec(name, None, is_package=True))
+        for member in members:
+            setattr(stub, member, missing)
+        sys.modules[name] = stub
+    import openrlhf.models  # noqa: F401
+
+    for name in FLASH_NAMES:
+        del sys.modules[name]
+
+
+def patch_imports() -> None:
+    """Leave out imports of transformers that training never uses.
+
+    scikit-learn serves assisted generation alone; SECONDS_SKLEARN on 2 cores.
+    """
+    sys.modules.setdefault("sklearn", None)  # type: ignore[arg-type]
+
+
+def patch_cpu() -> None:
+    """Make the names that OpenRLHF and DeepSpeed use for a GPU mean the CPU, and ask for no compiler.
+
+    Only what their modules see is changed: torch itself stays whole.
+    """
+    import deepspeed
+    import openrlhf.utils.deepspeed.deepspeed as strategy
+    from openrlhf.datasets import RewardDataset
+
+    # Two operators that DeepSpeed would compile (4 minutes at first use): a shared-memory all-reduce, of no
+    # use to one process, and its fused Adam, for which torch's AdamW stands in.
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    train_config = strategy.get_train_ds_config
+
+    def config_with_torch_adam(*args: Any, **kwargs: Any) -> dict[str, Any]:
+        config: dict[str, Any] = train_config(*args, **kwargs)
+        if config.get("optimizer", {}).get("type") == "AdamW":
+            config["optimizer"]["params"]["torch_adam"] = True
+        return config
+
+    strategy.get_train_ds_config = config_with_torch_adam
+    mesh = strategy.init_device_mesh
+    strategy.init_device_mesh = lambda _, *args, **kwargs: mesh("cpu", *args, **kwargs)
+    strategy.torch = CpuTorch(strategy.torch)
+    strategy.torch_dist_barrier_and_cuda_sync = strategy.dist.barrier
+    *others, _ = RewardDataset.__init__.__defaults__  # the last one is num_processors
+    RewardDataset.__init__.__defaults__ = (*others, DATA_PROCESSES)
+
+
+class CpuTorch:
+    """torch as openrlhf.utils.deepspeed.deepspeed sees it: `torch.cuda` answers for the CPU."""
+
+    class cuda:
+        @staticmethod
+        def set_device(_: object) -> None: ...
+
+        @staticmethod
+        def empty_cache() -> None: ...
+
+        @staticmethod
+        def current_device() -> str:
+            return "cpu"
+
+    def __init__(self, torch: types.ModuleType) -> None:
+        self._torch = torch
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._torch, name)
+
+
+def log_steps(path: str, started: float) -> None:
+    """Write one JSON line to `path`, on rank 0, when training begins, after each optimizer step, and at the end.
+
+    OpenRLHF's own log has the last micro-batch's rewards and loss, of one pair where micro_batch_size is 1.
+    Here `loss`, `acc` and the rewards are means over all pairs of the step and all devices; `grad_norm` (of the
+    whole step, before clipping) is the last micro-batch's, which closes the step. `lr` is the rate the step was
+    made with, where OpenRLHF logs the next one: with a warm-up the first step's is 0.
+    Lines: {"event": "rows", "rows": dataset length}, {"event": "step", "step": 1...}, {"event": "saved"}.
+    `seconds` counts from the start of this process.
+    """
+    from openrlhf.trainer.dpo_trainer import DPOTrainer
+    from openrlhf.utils.deepspeed.deepspeed import DeepspeedStrategy
+
+    seen: list[dict[str, float]] = []
+    rates: list[float] = []
+
+    def write(strategy: Any, event: str, values: dict[str, float]) -> None:
+        if strategy.is_rank_0():
+            line = {"event": event, **values, "seconds": round(time.time() - started, 3)}
+            with open(path, "a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+
+    def fit(original: Callable[..., Any], trainer: Any, *args: Any, **kwargs: Any) -> Any:
+        rates.append(trainer.scheduler.get_last_lr()[0])
+        write(trainer.strategy, "rows", {"rows": len(trainer.train_dataloader.dataset)})
+        return original(trainer, *args, **kwargs)
+
+    def all_reduce(original: Callable[..., Any], strategy: Any, data: Any, *args: Any, **kwargs: Any) -> Any:
+        reduced = original(strategy, data, *args, **kwargs)
+        if isinstance(data, dict) and "chosen_reward" in data:
+            seen.append(dict(reduced))
+        return reduced
+
+    def save_logs(original: Callable[..., Any], trainer: Any, args: Any, step: int, *rest: Any, **kwargs: Any) -> Any:
+        means = {name: sum(one[name] for one in seen) / len(seen) for name in seen[0]}
+        means.update(grad_norm=seen[-1]["grad_norm"], lr=rates.pop())
+        rates.append(seen[-1]["lr"])
+        seen.clear()
+        write(trainer.strategy, "step", {"step": step, **means})
+        return original(trainer, args, step, *rest, **kwargs)
+
+    def save_model(original: Callable[..., Any], strategy: Any, *args: Any, **kwargs: Any) -> Any:
+        result = original(strategy, *args, **kwargs)
+        write(strategy, "saved", {})
+        return result
+
+    for owner, name, wrapper in (
+        (DPOTrainer, "fit", fit),
+        (DeepspeedStrategy, "all_reduce", all_reduce),
+        (DPOTrainer, "save_logs_and_checkpoints", save_logs),
+        (DeepspeedStrategy, "save_model", save_model),
+    ):
+        wrap(owner, name, wrapper)
+
+
+def wrap(owner: type, name: str, wrapper: Callable[..., Any]) -> None:
+    """Replace `owner.name` by `wrapper(original, self, ...)`. AttributeError where it does not exist."""
+    original = getattr(owner, name)
+    setattr(owner, name, lambda self, *args, **kwargs: wrapper(original, self, *args, **kwargs))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,183 @@
+"""What OpenRLHF 0.11.2 is asked: a `TrainerJob` in, flags, command line and environment out. Pure but for
+`check_version` and `environment`, which look at the machine.
+
+The rows of `data` are rendered text already, so no chat template is applied by the trainer; the reference is
+always named, because OpenRLHF takes the policy itself where it is not.
+
+Left out: resuming inside a training (OpenRLHF skips rows when it does), evaluation sets, LoRA, packed samples,
+Weights & Biases; `trainer.options` can still name their flags.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from toolkit import config
+from toolkit.errors import TrainerError
+
+SUPPORTED = ("0.11.2",)
+MODULE = "openrlhf.cli.train_dpo"
+LAUNCHER = Path(__file__).with_name("launcher.py")
+
+
+@dataclass(frozen=True)
+class TrainerJob:
+    """One training: policy and reference (checkpoint directories), data (JSONL with prompt, chosen, rejected),
+    where the checkpoint (`output`) and the logs (`log_dir`) go. batch_size: pairs per optimizer step."""
+
+    policy: Path
+    reference: Path
+    data: Path
+    output: Path
+    log_dir: Path
+    settings: config.Training
+    trainer: config.Trainer
+    device: Literal["cpu", "gpu"]
+    batch_size: int
+
+    @property
+    def step_log(self) -> Path:
+        return self.log_dir / "steps.jsonl"
+
+    @property
+    def micro_batch_size(self) -> int:
+        """The largest divisor of batch_size that is no larger than the one asked for: DeepSpeed takes no other."""
+        largest = min(self.settings.micro_batch_size, self.batch_size)
+        return next(size for size in range(largest, 0, -1) if self.batch_size % size == 0)
+
+    @property
+    def python(self) -> str:
+        return self.trainer.python or sys.executable
+
+
+def arguments(job: TrainerJob) -> list[str]:
+    """The flags of `train_dpo`, one `--name=value` each. Raises TrainerError for a path it would misread."""
+    settings, on_cpu = job.settings, job.device == "cpu"
+    values: dict[str, str | int | float | bool] = {
+        "model.model_name_or_path": str(job.policy),
+        "ref.model_name_or_path": str(job.reference),
+        "data.dataset": _data_path(job.data),
+        "data.prompt_key": "prompt",
+        "data.chosen_key": "chosen",
+        "data.rejected_key": "rejected",
+        "data.max_len": settings.max_length,
+        "train.batch_size": job.batch_size,
+        "train.micro_batch_size": job.micro_batch_size,
+        "train.max_epochs": settings.epochs,
+        "train.seed": settings.seed,
+        "model.beta": settings.beta,
+        "adam.lr": settings.learning_rate,
+        "lr_scheduler": settings.scheduler,
+        "lr_warmup_ratio": settings.warmup_ratio,
+        "min_lr_ratio": settings.min_lr_ratio,
+        "max_norm": settings.max_grad_norm,
+        "ds.zero_stage": 0 if on_cpu else job.trainer.zero_stage,
+        "ds.attn_implementation": "sdpa" if on_cpu else job.trainer.attention,
+        "model.gradient_checkpointing_enable": job.trainer.gradient_checkpointing and not on_cpu,
+        "ckpt.output_dir": str(job.output),
+        "logger.tensorboard_dir": str(job.log_dir / "tensorboard"),
+    }
+    values |= job.trainer.options
+    return [flag for name, value in values.items() for flag in _flag(name, value)]
+
+
+def command(job: TrainerJob) -> list[str]:
+    """The whole command line: one process on a CPU, the DeepSpeed launcher on GPUs.
+
+    Everywhere launcher.py becomes `train_dpo`, so the step log is one code path. Over several nodes every node
+    needs this file and the paths of the job at the same place.
+    """
+    options = [f"--toolkit.step_log={job.step_log}"]
+    if job.device == "cpu":
+        start = [job.python, str(LAUNCHER)]
+        options += ["--toolkit.cpu", f"--toolkit.watch={os.getpid()}"]
+    elif job.trainer.hostfile:
+        start = [*_deepspeed(job), "--hostfile", job.trainer.hostfile, str(LAUNCHER)]
+    else:
+        start = [*_deepspeed(job), "--master_port", str(free_port()), str(LAUNCHER)]
+        options.append(f"--toolkit.watch={os.getpid()}")
+    return [*start, *options, MODULE, *arguments(job)]
+
+
+def environment(job: TrainerJob) -> dict[str, str]:
+    """The trainer's environment: this process's, without the hub, and on a CPU as rank 0 of 1."""
+    variables = dict(os.environ)
+    variables |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+    variables |= {"PYTHONUNBUFFERED": "1", "HF_DATASETS_CACHE": str(job.log_dir / "datasets")}
+    if job.device == "cpu":
+        variables |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
+        variables |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "DS_ACCELERATOR": "cpu"}
+        variables.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
+    return variables
+
+
+def check_version(python: str = "") -> str:
+    """The OpenRLHF version that this interpreter has installed, without importing it ('' is this interpreter).
+
+    Raises TrainerError for a missing version and for one whose flags are not known: they were renamed in 0.10.2.
+    """
+    version = _installed(python)
+    if version in SUPPORTED:
+        return version
+    known = " or ".join(SUPPORTED)
+    problem = f"OpenRLHF {version} has flags this toolkit does not know" if version else "OpenRLHF is not installed"
+    raise TrainerError(
+        problem,
+        where=python or sys.executable,
+        remedy=f"install openrlhf=={known} there, or name another interpreter with trainer.python",
+    )
+
+
+def free_port() -> int:
+    """A TCP port that nothing listens on at this moment."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _installed(python: str) -> str:
+    if not python:
+        try:
+            return importlib.metadata.version("openrlhf")
+        except importlib.metadata.PackageNotFoundError:
+            return ""
+    ask = "import importlib.metadata as m; print(next((d.version for d in m.distributions(name='openrlhf')), ''))"
+    try:
+        answer = subprocess.run([python, "-c", ask], capture_output=True, text=True, timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise TrainerError(
+            f"trainer.python = {python!r} does not run: {error}",
+            where="trainer.python",
+            remedy="name the python of the environment that holds OpenRLHF",
+        ) from error
+    return answer.stdout.strip()
+
+
+def _deepspeed(job: TrainerJob) -> list[str]:
+    start = [job.python, "-m", "deepspeed.launcher.runner"]
+    return [*start, "--num_gpus", str(job.trainer.gpus)] if job.trainer.gpus else start
+
+
+def _flag(name: str, value: str | int | float | bool) -> list[str]:
+    if value is True:
+        return [f"--{name}"]
+    return [] if value is False else [f"--{name}={value}"]
+
+
+def _data_path(path: Path) -> str:
+    for sign, meaning in ((",", "splits it into two data sets"), ("@", "takes what follows for a folder")):
+        if sign in str(path):
+            raise TrainerError(
+                f"the data path holds {sign!r}, at which OpenRLHF {meaning}",
+                where=path,
+                remedy="run the toolkit with a working directory without this sign in its path",
+            )
+    return str(path)
