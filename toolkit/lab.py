@@ -81,8 +81,8 @@ class Lab:
         if self.planning and not checkpoint.is_local(name):
             base = Model("M_0", name, weights="planned", template="planned")
         else:
-            path = checkpoint.resolve(name, trust_remote_code=self.recipe.trust_remote_code)
-            checkpoint.verify(path)
+            path = checkpoint.resolve(name)
+            checkpoint.verify(path, trust_remote_code=self.recipe.trust_remote_code)
             weights, template = checkpoint.weights_digest(path), checkpoint.template_digest(path)
             base = Model("M_0" if self.past is None else path.name, str(path), weights, template)
         if not self.planning:
@@ -104,7 +104,7 @@ class Lab:
         """The engine that serves this checkpoint, after its weights were found unchanged."""
         if not self.engines.has(model.id):
             path = self.path(model)
-            checkpoint.verify(path)
+            checkpoint.verify(path, trust_remote_code=self.recipe.trust_remote_code)
             if checkpoint.weights_digest(path) != model.weights:
                 raise InputError(
                     f"the weights of {model.name} ({model.id}) changed since they were stored",

@@ -191,6 +191,7 @@ def _store(lab: Lab, training: Training, case: _Case, outcome: Outcome) -> Model
         {"training": training.id, "step": number, "metric": metric, "value": value}
         for number, step in enumerate(outcome.steps, start=1)
         for metric, value in step.items()
+        if metric != "step"
     ]
     with lab.store.transaction():
         lab.store.add([model], launch=lab.launch.id)

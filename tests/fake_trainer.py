@@ -1,0 +1,48 @@
+"""Stands in for the interpreter that runs OpenRLHF: reads the hand-off, writes a step log and a checkpoint.
+
+The new checkpoint is the policy's with other weights and another salt for the scripted engine. Told by the
+environment: FAKE_TRAINER_FAIL=exit dies with a message, =partial leaves a broken checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+
+def flag(name: str) -> str:
+    for position, argument in enumerate(sys.argv):
+        if argument.startswith(f"--{name}="):
+            return argument.partition("=")[2]
+        if argument == f"--{name}":
+            return sys.argv[position + 1]
+    raise SystemExit(f"fake trainer: no --{name}")
+
+
+def main() -> None:
+    if sys.argv[1] == "-c":
+        print("0.11.2")
+        return
+    if os.environ.get("FAKE_TRAINER_FAIL") == "exit":
+        raise SystemExit("RuntimeError: out of memory, says the fake trainer")
+    rows = [json.loads(line) for line in Path(flag("data.dataset")).read_text().splitlines()]
+    policy, output = Path(flag("model.model_name_or_path")), Path(flag("ckpt.output_dir"))
+    steps = int(flag("train.max_epochs")) * (len(rows) // int(flag("train.batch_size")))
+    with open(flag("toolkit.step_log"), "w") as log:
+        log.write(json.dumps({"event": "rows", "rows": len(rows)}) + "\n")
+        for step in range(1, steps + 1):
+            values = {"loss": 0.7 - step / 100, "acc": 0.5, "chosen_reward": 0.1, "reject_reward": -0.1, "lr": 1e-5}
+            log.write(json.dumps({"event": "step", "step": step, **values, "grad_norm": 1.0}) + "\n")
+        log.write(json.dumps({"event": "saved"}) + "\n")
+    shutil.copytree(policy, output, dirs_exist_ok=True, ignore=shutil.ignore_patterns("outcome.json"))
+    salt = json.dumps([flag("ref.model_name_or_path").rsplit("/", 1)[-1], rows])
+    (output / "scripted.json").write_text(json.dumps({"salt": salt}))
+    weights = bytearray((policy / "model.safetensors").read_bytes())
+    weights[-4] = (weights[-4] + 1 + len(rows)) % 256
+    (output / "model.safetensors").write_bytes(weights[:-2] if os.environ.get("FAKE_TRAINER_FAIL") == "partial" else weights)
+
+
+main()

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolkit.judgments.expected import expected_score
+from toolkit.judgments.verdict import parse_verdict
+
+BLOCKS = (Path(__file__).parents[1] / "cases" / "verdicts.txt").read_text(encoding="utf-8").split("\n===\n")
+
+
+def cases() -> list[tuple[str, str]]:
+    found = []
+    for block in BLOCKS:
+        head, _, reply = "\n".join(line for line in block.split("\n") if not line.startswith("# One")).partition("\n")
+        found.append((head, reply.removesuffix("\n")))
+    return found
+
+
+@pytest.mark.parametrize(("expected", "reply"), cases(), ids=[f"{i}-{reply[:24]!r}" for i, (_, reply) in enumerate(cases())])
+def test_a_reply_is_read_as_its_case_says(expected: str, reply: str) -> None:
+    status, score, finish = expected.split()
+    verdict = parse_verdict(reply, finish, (0, 5))  # type: ignore[arg-type]
+    assert verdict.status == status, verdict
+    assert verdict.score == (None if score == "-" else float(score))
+    assert bool(verdict.reason) == (status != "scored")
+
+
+def test_there_are_at_least_forty_cases() -> None:
+    assert len(cases()) >= 40
+
+
+@given(st.text() | st.from_regex(r"(?s).{0,20}[Ss]core[:：] ?[^a-z]{0,12}.{0,20}", fullmatch=True), st.sampled_from(["stop", "length"]))
+def test_no_reply_raises_or_leaves_the_scale(reply: str, finish: str) -> None:
+    verdict = parse_verdict(reply, finish, (0, 5))  # type: ignore[arg-type]
+    assert (verdict.status == "scored") == (verdict.score is not None)
+    assert verdict.score is None or 0 <= verdict.score <= 5
+
+
+@pytest.mark.parametrize("reply", ["Score:" * 20_000, "Score: " + "*" * 100_000, "Score: " + " " * 100_000 + "4", "4" * 100_000])
+def test_hostile_replies_of_100_kb_are_read_in_linear_time(reply: str) -> None:
+    started = time.perf_counter()
+    half = parse_verdict(reply[: len(reply) // 2], "stop", (0, 5))
+    middle = time.perf_counter()
+    whole = parse_verdict(reply, "stop", (0, 5))
+    ended = time.perf_counter()
+    assert {half.status, whole.status} == {"unreadable"}
+    assert ended - middle < 20 * (middle - started) + 0.5
+
+
+def test_the_expected_score_is_the_mean_over_the_labels_alone() -> None:
+    import math
+
+    labels = {"0": 10, "1": 11, "2": 12}
+    logprobs = {10: math.log(0.1), 11: math.log(0.1), 12: math.log(0.3)}
+    expected = expected_score(logprobs, labels)
+    assert expected.verdict.score == pytest.approx((0.1 + 0.6) / 0.5)
+    assert expected.mass == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("value", [float("-inf"), float("nan")])
+def test_labels_without_probability_are_unreadable_not_zero(value: float) -> None:
+    expected = expected_score({1: value, 2: value}, {"0": 1, "1": 2})
+    assert (expected.verdict.status, expected.verdict.score) == ("unreadable", None)
+    assert expected.as_reply().startswith("{")
+
+
+def test_a_missing_label_is_unreadable() -> None:
+    assert expected_score({1: -0.1}, {"0": 1, "1": 2}).verdict.status == "unreadable"

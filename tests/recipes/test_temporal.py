@@ -1,0 +1,225 @@
+"""The whole loop on the scripted engine and the fake trainer: Algorithm 1, resume, kill, plan, report."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from toolkit.config import Recipe
+from toolkit.errors import GateError, JudgeError, ToolkitError, TrainerError
+from toolkit.lab import Lab, Step
+from toolkit.provenance import capture
+from toolkit.recipes.temporal import temporal
+from toolkit.store.database import Store
+
+Build = Callable[..., Recipe]
+TABLES = ("prompt", "model", "response", "judgment", "pair", "pair_set_member", "training", "training_step", "dropped")
+
+
+def launch(recipe: Recipe, path: Path, *, planning: bool = False) -> list[Step]:
+    store = Store(path) if not planning else Store(path, read_only=True) if path.exists() else Store(None)
+    with Lab(recipe, store, capture("test", recipe.resolved()), planning=planning) as lab:
+        temporal(lab, recipe)
+        return lab.steps
+
+
+def content(path: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """Every row of every record table without its provenance, sorted."""
+    with Store(path, read_only=True) as store:
+        found = {}
+        for table in TABLES:
+            rows = store.query(f"SELECT * EXCLUDE (launch) FROM {table}" if _has_launch(table) else f"FROM {table}")
+            seconds = {"seconds", "created"}
+            found[table] = sorted(tuple(str(v) for k, v in row.items() if k not in seconds) for row in rows)
+        return found
+
+
+def _has_launch(table: str) -> bool:
+    return table not in {"pair_set_member", "training_step", "dropped"}
+
+
+def test_the_law_of_algorithm_1_holds_by_sql(scripted_recipe: Build, tmp_path: Path) -> None:
+    steps = launch(scripted_recipe(), tmp_path / "s.duckdb")
+    with Store(tmp_path / "s.duckdb", read_only=True) as store:
+        assert store.named("law") == []
+        counts = store.query("SELECT count(*) AS n, count(DISTINCT pair_set) AS sets FROM training")
+        roles = store.query("SELECT DISTINCT chosen_role AS c, rejected_role AS r FROM pair")
+        assert store.named("lineage", model="M_2")
+    assert counts == [{"n": 4, "sets": 4}]
+    assert {row["c"] for row in roles} == {"present", "future"}
+    assert {row["r"] for row in roles} == {"present", "past"}
+    assert [step.stage for step in steps if step.stage != "gate"] == [
+        "generate", "judge", "generate", "judge", "pair", "train", "generate", "judge", "pair", "train",
+    ] * 2  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("damage", "violation"),
+    [
+        ("UPDATE training SET parent = 'other'", "the judge is not the present model"),
+        ("UPDATE response SET model = 'x' WHERE role = 'past'", "neither the past's nor the present's"),
+        ("UPDATE judgment SET score = 0.123", "not the mean"),
+        ("UPDATE pair SET chosen_role = 'future' WHERE chosen_role = 'present'", "neither the present's"),
+    ],
+)
+def test_the_law_query_sees_a_broken_store(scripted_recipe: Build, tmp_path: Path, damage: str, violation: str) -> None:
+    launch(scripted_recipe(), tmp_path / "s.duckdb")
+    with Store(tmp_path / "s.duckdb") as store:
+        store.query(damage)
+        assert any(violation in row["violation"] for row in store.named("law"))
+
+
+def test_a_second_run_does_nothing_and_changes_nothing(scripted_recipe: Build, tmp_path: Path) -> None:
+    path = tmp_path / "s.duckdb"
+    launch(scripted_recipe(), path)
+    before = content(path)
+    steps = launch(scripted_recipe(engine={"options": {"die_after": 0}}), path)
+    assert all(step.cached == step.total for step in steps)
+    assert content(path) == before
+
+
+def test_two_stores_of_one_recipe_are_equal(scripted_recipe: Build, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        launch(scripted_recipe(), tmp_path / name / "s.duckdb")
+    first, second = content(tmp_path / "a" / "s.duckdb"), content(tmp_path / "b" / "s.duckdb")
+    assert first == second
+
+
+@pytest.mark.parametrize("after", [1, 7, 25, 60, 100, 130])
+def test_an_engine_that_dies_and_a_rerun_give_the_uninterrupted_result(
+    scripted_recipe: Build, tmp_path: Path, after: int
+) -> None:
+    launch(scripted_recipe(), tmp_path / "whole" / "s.duckdb")
+    path = tmp_path / "broken" / "s.duckdb"
+    for _ in range(60):
+        try:
+            launch(scripted_recipe(engine={"options": {"die_after": after}}), path)
+            break
+        except ToolkitError:
+            continue
+    else:
+        launch(scripted_recipe(), path)
+    assert content(path) == content(tmp_path / "whole" / "s.duckdb")
+
+
+KILLED = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from toolkit.config import parse
+from test_temporal import launch
+import json
+launch(parse(json.loads({recipe!r})), Path({store!r}))
+"""
+
+
+@pytest.mark.parametrize("seconds", [0.3, 0.7, 1.1, 1.6, 2.2])
+def test_kill_9_at_any_moment_and_a_rerun_lose_and_double_nothing(
+    scripted_recipe: Build, tmp_path: Path, seconds: float
+) -> None:
+    import json
+
+    recipe = scripted_recipe(engine={"options": {"delay": 0.01}})
+    launch(recipe, tmp_path / "whole" / "s.duckdb")
+    path = tmp_path / "killed" / "s.duckdb"
+    code = KILLED.format(tests=str(Path(__file__).parent), recipe=json.dumps(recipe.resolved()), store=str(path))
+    process = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+    deadline = time.monotonic() + 60
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    launch(recipe, path)
+    assert content(path) == content(tmp_path / "whole" / "s.duckdb")
+
+
+@pytest.mark.parametrize("fault", ["exit", "partial"])
+def test_a_trainer_that_fails_leaves_no_model_and_a_rerun_completes(
+    scripted_recipe: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    path = tmp_path / "s.duckdb"
+    monkeypatch.setenv("FAKE_TRAINER_FAIL", fault)
+    with pytest.raises(ToolkitError) as told:
+        launch(scripted_recipe(), path)
+    assert isinstance(told.value, TrainerError) or "safetensors" in str(told.value)
+    with Store(path, read_only=True) as store:
+        assert store.query("SELECT count(*) AS n FROM training") == [{"n": 0}]
+        assert store.query("SELECT count(*) AS n FROM model") == [{"n": 1}]
+    monkeypatch.delenv("FAKE_TRAINER_FAIL")
+    launch(scripted_recipe(), path)
+    with Store(path, read_only=True) as store:
+        assert store.query("SELECT count(*) AS n FROM training") == [{"n": 4}]
+
+
+def test_a_plan_writes_nothing_and_counts_what_a_run_then_does(scripted_recipe: Build, tmp_path: Path) -> None:
+    path = tmp_path / "s.duckdb"
+    plan = launch(scripted_recipe(), path, planning=True)
+    assert not path.exists()
+    done = [step for step in launch(scripted_recipe(), path) if step.stage != "gate"]
+    assert [(s.stage, s.total) for s in plan if s.stage != "pair"] == [(s.stage, s.total) for s in done if s.stage != "pair"]
+    assert sum(s.stage == "train" and s.cached == 0 for s in plan) == 4
+    again = launch(scripted_recipe(), path, planning=True)
+    assert all(step.cached == step.total for step in again)
+
+
+def test_a_changed_setting_reuses_what_it_does_not_touch(scripted_recipe: Build, tmp_path: Path) -> None:
+    path = tmp_path / "s.duckdb"
+    launch(scripted_recipe(iterations=1), path)
+    steps = launch(scripted_recipe(iterations=1, training={"beta": 0.2}), path)
+    by_stage = {(step.stage, step.label): (step.cached, step.total) for step in steps}
+    first = [counts for (stage, label), counts in by_stage.items() if stage in ("generate", "judge") and "M_f" not in label]
+    assert all(cached == total for cached, total in first[:3])
+    assert [cached for (stage, _), (cached, _) in by_stage.items() if stage == "train"] == [0, 0]
+
+
+def test_the_reference_policy_is_a_recipe_field_and_part_of_the_training(scripted_recipe: Build, tmp_path: Path) -> None:
+    launch(scripted_recipe(training={"reference": "past"}), tmp_path / "s.duckdb")
+    with Store(tmp_path / "s.duckdb", read_only=True) as store:
+        rows = store.query("SELECT DISTINCT m.name FROM training t JOIN model m ON m.id = t.reference")
+    assert rows == [{"name": "M_0"}]
+
+
+def test_too_many_ties_stop_the_run_with_the_remedy(scripted_recipe: Build, tmp_path: Path) -> None:
+    recipe = scripted_recipe(answers={"k": 1}, pairs={"max_tied": 0.0})
+    with pytest.raises(JudgeError, match=r"pairs\.max_tied"):
+        for seed in range(5):
+            launch(recipe.model_copy(update={"seed": seed}), tmp_path / f"{seed}.duckdb")
+
+
+def test_unreadable_verdicts_stop_the_run_and_stay_stored(scripted_recipe: Build, tmp_path: Path) -> None:
+    recipe = scripted_recipe(judge={"method": "generated", "max_tokens": 8, "max_unreadable": 0.1})
+    with pytest.raises(JudgeError, match="unreadable"):
+        launch(recipe, tmp_path / "s.duckdb")
+    with Store(tmp_path / "s.duckdb", read_only=True) as store:
+        rows = store.query("SELECT count(*) AS n, count(reply) AS replies, count(score) AS scores FROM judgment")
+    assert rows[0]["n"] == rows[0]["replies"] == 18
+    assert rows[0]["scores"] < 18
+
+
+def test_fewer_pairs_than_a_batch_are_refused_where_the_recipe_does_not_shrink(
+    scripted_recipe: Build, tmp_path: Path
+) -> None:
+    with pytest.raises(GateError, match="batch"):
+        launch(scripted_recipe(training={"batch_size": 64, "small_sets": "refuse"}), tmp_path / "s.duckdb")
+
+
+def test_changed_weights_are_noticed_before_they_answer(scripted_recipe: Build, tmp_path: Path) -> None:
+    path = tmp_path / "s.duckdb"
+    launch(scripted_recipe(iterations=1), path)
+    with Store(path) as store:
+        model = store.query("SELECT path FROM model WHERE name = 'M_1'")[0]["path"]
+    weights = tmp_path / model / "model.safetensors"
+    changed = bytearray(weights.read_bytes())
+    changed[-3] ^= 1
+    weights.write_bytes(changed)
+    with pytest.raises(ToolkitError, match="changed since"):
+        launch(scripted_recipe(iterations=2), path)

@@ -1,0 +1,210 @@
+"""The trainer's process: its steps are heard as they end, its death is told, and nothing of it survives ours."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from toolkit import config
+from toolkit.errors import TrainerError
+from toolkit.training.process import StepLog, TrainerJob, run_trainer
+
+PROMPT = "<|im_start|>user\nthe quick {}?<|im_end|>\n<|im_start|>assistant\n"
+VERSION = 'if [ "$1" = -c ]; then echo 0.11.2; exit; fi\n'
+
+
+def write_rows(path: Path, count: int) -> None:
+    words = ["one", "two", "three", "red", "blue", "fox", "dog", "sun"]
+    lines = [
+        {"prompt": PROMPT.format(i), "chosen": f"the {words[i % 8]} fox<|im_end|>", "rejected": f"{i} no<|im_end|>"}
+        for i in range(count)
+    ]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+
+@pytest.fixture
+def job(tmp_path: Path, tiny_model: Path, fake_python: Path) -> TrainerJob:
+    write_rows(tmp_path / "pairs.jsonl", 10)
+    return TrainerJob(
+        policy=tiny_model,
+        reference=tiny_model,
+        data=tmp_path / "pairs.jsonl",
+        output=tmp_path / "checkpoint",
+        log_dir=tmp_path / "log",
+        settings=config.Training(batch_size=4, epochs=2, max_length=128, learning_rate=1e-3, warmup_ratio=0),
+        trainer=config.Trainer(python=str(fake_python)),
+        device="cpu",
+        batch_size=4,
+    )
+
+
+def script(folder: Path, body: str) -> config.Trainer:
+    """A trainer.python that knows its version and then runs this shell text."""
+    path = folder / "python"
+    path.write_text(f"#!/bin/sh\n{VERSION}{body}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return config.Trainer(python=str(path))
+
+
+def gone(process: int, within: float = 5.0) -> bool:
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        try:
+            if Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                return True
+        except FileNotFoundError:
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def wait_for(path: Path) -> str:
+    for _ in range(200):
+        if path.exists() and path.read_text():
+            return path.read_text()
+        time.sleep(0.05)
+    raise AssertionError(f"{path} was never written")
+
+
+def test_every_whole_batch_is_one_step_heard_in_order(job: TrainerJob) -> None:
+    heard: list[float | None] = []
+    result = run_trainer(job, lambda step: heard.append(step["step"]))
+    assert heard == [1, 2, 3, 4]
+    assert [step["step"] for step in result.steps] == heard and result.rows == 10
+    assert (job.log_dir / "trainer.log").exists()
+
+
+def test_a_trainer_that_dies_is_told_with_its_last_words_and_its_log(
+    job: TrainerJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_TRAINER_FAIL", "exit")
+    with pytest.raises(TrainerError, match="exit code 1 after 0 of 4 steps") as caught:
+        run_trainer(job, lambda _: None)
+    assert "out of memory, says the fake trainer" in str(caught.value)
+    assert caught.value.where == str(job.log_dir / "trainer.log")
+
+
+def test_a_trainer_that_was_killed_is_told_so(job: TrainerJob, tmp_path: Path) -> None:
+    with pytest.raises(TrainerError, match="killed by signal 9") as caught:
+        run_trainer(replace(job, trainer=script(tmp_path, "kill -9 $$")), lambda _: None)
+    assert "memory" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        ([], "kept -1 of 10"),
+        ([{"event": "rows", "rows": 9}], "kept 9 of 10 pairs"),
+        ([{"event": "rows", "rows": 10}, {"event": "saved"}], "made 0 of 4 steps"),
+        ([{"event": "rows", "rows": 10}, *({"event": "step", "loss": 1.0} for _ in range(4))], "did not save"),
+        ([{"event": "rows", "rows": 10}, {"event": "step", "step": 1, "loss": None}], "loss of step 1 is not a number"),
+    ],
+)
+def test_a_trainer_that_ends_well_but_did_not_do_all_is_refused(
+    job: TrainerJob, tmp_path: Path, lines: list[dict[str, object]], problem: str
+) -> None:
+    (tmp_path / "steps").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    copy = f"cp {tmp_path}/steps {job.step_log}"
+    with pytest.raises(TrainerError, match=problem):
+        run_trainer(replace(job, trainer=script(tmp_path, copy)), lambda _: None)
+
+
+def test_an_old_step_log_is_not_taken_for_the_new_one(job: TrainerJob) -> None:
+    job.log_dir.mkdir()
+    job.step_log.write_text(json.dumps({"event": "step", "step": 99, "loss": 0.1}) + "\n")
+    assert 99 not in [step["step"] for step in run_trainer(job, lambda _: None).steps]
+
+
+def test_a_half_written_line_waits_for_its_end(tmp_path: Path) -> None:
+    path = tmp_path / "steps.jsonl"
+    log = StepLog(path)
+    assert log.advance() == []
+    path.write_text('{"event": "rows", "rows": 3}\n{"event": "step", "lo')
+    assert log.advance() == [] and log.rows == 3
+    with path.open("a") as file:
+        file.write('ss": 0.5}\n{"event": "saved"}\n')
+    assert log.advance() == [{"loss": 0.5}] and log.saved
+    assert log.advance() == []
+
+
+def test_an_interrupt_ends_the_trainer_and_its_children(job: TrainerJob, tmp_path: Path) -> None:
+    body = f'sleep 60 & echo $! > {tmp_path}/child; echo \'{{"event": "step", "loss": 1}}\' > {job.step_log}; wait'
+
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_trainer(replace(job, trainer=script(tmp_path, body)), interrupt)
+    assert gone(int((tmp_path / "child").read_text()))
+
+
+def test_the_trainer_ends_itself_when_its_parent_was_killed(tmp_path: Path) -> None:
+    parent = subprocess.Popen(["sleep", "60"])  # killed below and not waited for, as in a container without init
+    code = f"from toolkit.training.launcher import watch; watch({parent.pid})"
+    watcher = subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
+    time.sleep(2)
+    assert watcher.poll() is None
+    parent.kill()
+    assert watcher.wait(10) == -signal.SIGKILL
+    parent.wait()
+
+
+def write_model(folder: Path, tokens: int) -> None:
+    """A random Llama of 2 layers with tied embeddings, beside the tokenizer that is there."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    ids = {"eos_token_id": 2, "pad_token_id": 0, "bos_token_id": None}
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=tokens, tie_word_embeddings=True, **shape, **ids))
+    model.to(torch.bfloat16).save_pretrained(folder)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def real_job(job: TrainerJob, tiny_model: Path, tmp_path: Path) -> Callable[[int], TrainerJob]:
+    pytest.importorskip("openrlhf", reason="OpenRLHF is not installed")
+    import shutil
+
+    policy = tmp_path / "policy"
+    shutil.copytree(tiny_model, policy)
+    write_model(policy, 600)
+
+    def build(rows: int) -> TrainerJob:
+        write_rows(job.data, rows)
+        return replace(job, policy=policy, reference=policy, trainer=config.Trainer())
+
+    return build
+
+
+@pytest.mark.real
+def test_openrlhf_trains_a_tiny_llama_on_a_cpu_and_tells_every_step(real_job: Callable[[int], TrainerJob]) -> None:
+    job = real_job(10)
+    result = run_trainer(job, lambda _: None)
+    assert result.rows == 10 and len(result.steps) == 4, "two rows an epoch are beyond the last batch"
+    first, last = result.steps[0], result.steps[-1]
+    assert {"loss", "acc", "chosen_reward", "reject_reward", "grad_norm", "lr"} <= first.keys()
+    assert first["loss"] == pytest.approx(0.6931, abs=1e-3), "policy and reference are one model before the first step"
+    assert first["lr"] == pytest.approx(1e-3, rel=1e-2) and (last["lr"] or 1) < (first["lr"] or 0)
+    assert (first["grad_norm"] or 0) > 0 and (last["loss"] or 1) < 0.69
+    assert list(job.output.glob("*.safetensors")) and (job.output / "config.json").exists()
+    assert not (job.log_dir / "datasets").exists()
+
+
+@pytest.mark.real
+def test_a_broken_row_is_a_trainer_error_with_the_trainers_words(real_job: Callable[[int], TrainerJob]) -> None:
+    job = real_job(8)
+    job.data.write_text(job.data.read_text() + '{"prompt": "cut o')
+    with pytest.raises(TrainerError, match="exit code 1 after 0 of 4 steps") as caught:
+        run_trainer(job, lambda _: None)
+    assert "JSON" in str(caught.value) and os.path.exists(caught.value.where)

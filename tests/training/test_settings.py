@@ -1,0 +1,174 @@
+"""What OpenRLHF is asked: golden arguments, and the installed programs' own parsers as judges of them."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib.metadata
+import stat
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from toolkit import config
+from toolkit.errors import TrainerError
+from toolkit.training.settings import LAUNCHER, TrainerJob, arguments, check_version, command, environment
+
+JOB = TrainerJob(
+    policy=Path("/models/policy"),
+    reference=Path("/models/reference"),
+    data=Path("/run/pairs.jsonl"),
+    output=Path("/run/checkpoint"),
+    log_dir=Path("/run"),
+    settings=config.Training(),
+    trainer=config.Trainer(),
+    device="cpu",
+    batch_size=32,
+)
+GOLDEN_CPU = """
+--model.model_name_or_path=/models/policy
+--ref.model_name_or_path=/models/reference
+--data.dataset=/run/pairs.jsonl
+--data.prompt_key=prompt
+--data.chosen_key=chosen
+--data.rejected_key=rejected
+--data.max_len=2048
+--train.batch_size=32
+--train.micro_batch_size=1
+--train.max_epochs=1
+--train.seed=42
+--model.beta=0.1
+--adam.lr=5e-07
+--lr_scheduler=cosine_with_min_lr
+--lr_warmup_ratio=0.1
+--min_lr_ratio=0.1
+--max_norm=1.0
+--ds.zero_stage=0
+--ds.attn_implementation=sdpa
+--ckpt.output_dir=/run/checkpoint
+--logger.tensorboard_dir=/run/tensorboard
+"""
+
+
+def on_gpu(**trainer: Any) -> TrainerJob:
+    return replace(JOB, device="gpu", trainer=config.Trainer(**trainer))
+
+
+def test_the_paper_settings_become_exactly_these_arguments() -> None:
+    assert arguments(JOB) == GOLDEN_CPU.split()
+
+
+def test_a_gpu_adds_checkpointing_and_its_own_stage_and_attention() -> None:
+    added = set(arguments(on_gpu())) - set(arguments(JOB))
+    assert added == {
+        "--model.gradient_checkpointing_enable",
+        "--ds.zero_stage=3",
+        "--ds.attn_implementation=flash_attention_2",
+    }
+
+
+def test_further_options_are_appended_and_replace_ours() -> None:
+    job = on_gpu(options={"ds.adam_offload": True, "ds.zero_stage": 2, "ds.packing_samples": False})
+    words = arguments(job)
+    assert "--ds.adam_offload" in words and "--ds.zero_stage=2" in words
+    assert "--ds.zero_stage=3" not in words and not any("packing" in word for word in words)
+
+
+@pytest.mark.parametrize("sign", [",", "@"])
+def test_a_data_path_that_openrlhf_would_take_apart_is_refused(sign: str) -> None:
+    with pytest.raises(TrainerError, match="data path holds"):
+        arguments(replace(JOB, data=Path(f"/run{sign}2/pairs.jsonl")))
+
+
+@pytest.mark.parametrize(("asked", "batch", "given"), [(1, 32, 1), (8, 32, 8), (5, 32, 4), (8, 6, 6), (4, 7, 1)])
+def test_the_micro_batch_always_divides_the_batch(asked: int, batch: int, given: int) -> None:
+    job = replace(JOB, batch_size=batch, settings=config.Training(micro_batch_size=asked))
+    assert job.micro_batch_size == given
+
+
+def test_the_cpu_runs_the_launcher_file_and_a_gpu_the_same_file_through_deepspeed() -> None:
+    cpu, gpu = command(JOB), command(on_gpu(gpus=4, python="/other/python"))
+    assert cpu[1] == str(LAUNCHER) and "--toolkit.cpu" in cpu
+    assert gpu[:5] == ["/other/python", "-m", "deepspeed.launcher.runner", "--num_gpus", "4"]
+    assert str(LAUNCHER) in gpu and "--toolkit.cpu" not in gpu
+
+
+def test_several_nodes_are_not_told_to_watch_a_process_they_do_not_have() -> None:
+    words = command(on_gpu(hostfile="/etc/hosts.ds"))
+    assert words[words.index("--hostfile") + 1] == "/etc/hosts.ds"
+    assert not any(word.startswith("--toolkit.watch") for word in words)
+
+
+def test_the_cpu_trainer_is_rank_0_of_1_on_a_port_of_its_own_and_offline() -> None:
+    first, second = environment(JOB), environment(JOB)
+    assert first["RANK"] == "0" and first["WORLD_SIZE"] == "1" and first["DS_ACCELERATOR"] == "cpu"
+    assert first["HF_HUB_OFFLINE"] == "1"
+    assert first["MASTER_PORT"] != second["MASTER_PORT"]
+
+
+def fake_interpreter(folder: Path, text: str) -> str:
+    script = folder / "python"
+    script.write_text(f"#!/bin/sh\n{text}\n")
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    return str(script)
+
+
+@pytest.mark.parametrize(
+    ("says", "problem"), [("echo 0.9.5", "0.9.5 has flags"), ("echo", "not installed"), ("exit 3", "does not run")]
+)
+def test_an_unknown_or_missing_openrlhf_is_refused_with_the_version_to_install(
+    tmp_path: Path, says: str, problem: str
+) -> None:
+    with pytest.raises(TrainerError, match=problem) as caught:
+        check_version(fake_interpreter(tmp_path, says))
+    assert "openrlhf==0.11.2" in caught.value.remedy or "trainer" in caught.value.where
+
+
+def test_an_interpreter_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(TrainerError, match="no-python"):
+        check_version(str(tmp_path / "no-python"))
+
+
+def test_a_supported_version_is_told(tmp_path: Path) -> None:
+    assert check_version(fake_interpreter(tmp_path, "echo 0.11.2")) == "0.11.2"
+
+
+def installed_parser() -> argparse.ArgumentParser:
+    """The parser that the installed train_dpo builds, taken from its source without importing it."""
+    files = importlib.metadata.files("openrlhf") or []
+    source = next(file for file in files if str(file) == "openrlhf/cli/train_dpo.py").read_text()
+    main = next(node for node in ast.parse(source).body if isinstance(node, ast.If))
+    last = next(i for i, node in enumerate(main.body) if "parse_args" in ast.unparse(node))
+    scope: dict[str, Any] = {}
+    exec("import argparse\nfrom datetime import datetime", scope)
+    exec("\n".join(ast.unparse(node) for node in main.body[:last]), scope)
+    parser: argparse.ArgumentParser = scope["parser"]
+    return parser
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+def test_the_installed_train_dpo_reads_every_argument_as_meant(device: Any) -> None:
+    read = vars(installed_parser().parse_args(arguments(replace(JOB, device=device))))
+    assert read["ref.model_name_or_path"] == "/models/reference"
+    assert read["data.max_len"] == 2048 and read["train.batch_size"] == 32
+    assert read["adam.lr"] == 5e-7 and read["lr_warmup_ratio"] == 0.1 and read["max_norm"] == 1.0
+    assert read["data.apply_chat_template"] is False
+    assert read["model.gradient_checkpointing_enable"] is (device == "gpu")
+
+
+@pytest.mark.real
+def test_the_installed_deepspeed_launcher_reads_our_options_and_hands_on_the_rest() -> None:
+    from deepspeed.launcher.runner import parse_args  # type: ignore[import-untyped]
+
+    words = command(on_gpu(gpus=2))
+    read = parse_args(words[3:])
+    assert read.user_script == str(LAUNCHER) and read.num_gpus == 2 and not read.module
+    assert read.user_args[-1] == arguments(JOB)[-1]
+
+
+@pytest.mark.real
+def test_the_openrlhf_of_this_environment_is_supported() -> None:
+    assert check_version() == importlib.metadata.version("openrlhf")

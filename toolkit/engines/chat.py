@@ -1,0 +1,153 @@
+"""The one place where a chat template is rendered: for generation, judging, training and evaluation.
+
+What people and models wrote never acts as a control token. Ordinary text is rendered and encoded as one string;
+where some content spells a control token (say "<|im_end|>"), the template's scaffolding and the contents are
+encoded apart, the contents with `split_special_tokens`, so the spelled token becomes ordinary tokens.
+
+`Chat.load` checks the contract between generation, trainer and evaluation, in token space: a template, an EOS, no
+double BOS, the prompt a prefix of prompt + answer, and an assistant turn that ends in EOS.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from toolkit.errors import InputError
+
+Messages = Sequence[Mapping[str, str]]
+_MARK = "\ue000{}\ue001"  # private-use characters around a number: stands in for a content while the template runs
+
+
+class Chat:
+    """A tokenizer with its template, checked. `eos_token` and `eos_id` end an assistant turn."""
+
+    def __init__(self, tokenizer: Any, path: Path) -> None:
+        self.tokenizer, self.path = tokenizer, path
+        self.check_parts()
+        self.eos_token: str = tokenizer.eos_token
+        self.eos_id: int = tokenizer.eos_token_id
+        self._special = re.compile("|".join(re.escape(text) for text in sorted(_specials(tokenizer), key=len)[::-1]))
+        self.check()
+
+    @classmethod
+    def load(cls, path: Path, trust_remote_code: bool = False) -> Chat:
+        """The chat of a checkpoint directory. Raises InputError where the contract does not hold."""
+        from transformers import AutoTokenizer
+
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"no tokenizer: {error}", where=path, remedy="put the tokenizer files of the model into this directory"
+            ) from error
+        return cls(tokenizer, path)
+
+    def text(self, messages: Messages, reply_start: str = "") -> str:
+        """The conversation as text, up to where the assistant's reply begins, and `reply_start` after it."""
+        for message in messages:
+            _check_text(message["content"])
+        rendered: str = self.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+        return rendered + reply_start
+
+    def tokens(self, messages: Messages, reply_start: str = "") -> tuple[int, ...]:
+        """The same as token ids, contents encoded as ordinary text."""
+        if any(self.contains_special(message["content"]) for message in messages) or self.contains_special(reply_start):
+            return self._tokens_apart(messages, reply_start)
+        return self.encode(self.text(messages, reply_start))
+
+    def encode(self, text: str) -> tuple[int, ...]:
+        """Rendered text as token ids; control tokens count as such, nothing is added."""
+        return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def contains_special(self, text: str) -> bool:
+        """Whether the text spells one of the tokenizer's control tokens."""
+        return bool(self._special.search(text))
+
+    def score_position(
+        self, messages: Messages, lead: str, labels: Sequence[str]
+    ) -> tuple[tuple[int, ...], dict[str, int]]:
+        """Tokens up to where the assistant would write a label after `lead`, and the label's token there.
+
+        Found by encoding every label in place: the longest common prefix, then one distinct token for each.
+        """
+        encoded = {label: self.tokens(messages, lead + label) for label in labels}
+        first, last = min(encoded.values()), max(encoded.values())
+        shared = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+        following = {label: tokens[shared] for label, tokens in encoded.items() if len(tokens) > shared}
+        if len(set(following.values())) != len(labels):
+            raise InputError(
+                f"the tokenizer has no single token for each of {', '.join(labels)} after {lead!r}",
+                where=self.path,
+                remedy="set judge.method = 'generated', or a rubric with another lead",
+            )
+        return first[:shared], following
+
+    def check_parts(self) -> None:
+        """A template and an EOS, without which nothing can be rendered or ended."""
+        if not getattr(self.tokenizer, "chat_template", None):
+            raise InputError(
+                "the model has no chat template",
+                where=self.path,
+                remedy="use an instruction-tuned model, or add chat_template.jinja to its directory",
+            )
+        if self.tokenizer.eos_token is None:
+            raise InputError(
+                "the tokenizer has no EOS token", where=self.path, remedy="set eos_token in tokenizer_config.json"
+            )
+
+    def check(self) -> None:
+        """The contract of the module's docstring, on a short conversation."""
+        turn = [{"role": "user", "content": "Hello there."}]
+        answered = [*turn, {"role": "assistant", "content": "Good morning to you."}]
+        prompt = self.tokens(turn)
+        whole = self.encode(self.tokenizer.apply_chat_template(answered, tokenize=False))
+        bos = self.tokenizer.bos_token_id
+        if bos is not None and prompt[:2] == (bos, bos):
+            self._broken("the prompt starts with two BOS tokens", "remove BOS from the template or from the tokenizer")
+        if whole[: len(prompt)] != prompt:
+            self._broken(
+                "the prompt is no token prefix of prompt + answer, so a trainer would mask the wrong tokens",
+                "use a template whose generation prompt is how an assistant turn begins",
+            )
+        if not self._ends_in_eos(whole):
+            self._broken(
+                f"an assistant turn does not end in EOS {self.eos_token!r}",
+                "make the token that ends a turn the tokenizer's eos_token",
+            )
+
+    def _ends_in_eos(self, tokens: tuple[int, ...]) -> bool:
+        while tokens and not self.tokenizer.decode([tokens[-1]]).strip():
+            tokens = tokens[:-1]
+        return bool(tokens) and tokens[-1] == self.eos_id
+
+    def _tokens_apart(self, messages: Messages, reply_start: str) -> tuple[int, ...]:
+        marked = [{**message, "content": _MARK.format(i)} for i, message in enumerate(messages)]
+        scaffold = self.text(marked) + _MARK.format(len(messages))
+        contents = [*(message["content"] for message in messages), reply_start]
+        tokens: list[int] = []
+        for part in re.split("(\ue000\\d+\ue001)", scaffold):
+            if part.startswith("\ue000"):
+                content = contents[int(part[1:-1])]
+                _check_text(content)
+                tokens += self.tokenizer(content, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+            else:
+                tokens += self.encode(part)
+        return tuple(tokens)
+
+    def _broken(self, problem: str, remedy: str) -> None:
+        raise InputError(f"chat template: {problem}", where=self.path, remedy=remedy)
+
+
+def _specials(tokenizer: Any) -> set[str]:
+    added = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
+    return added | set(tokenizer.all_special_tokens)
+
+
+def _check_text(text: str) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InputError(f"a lone surrogate in {text[:40]!r}", remedy="write the prompt as valid UTF-8") from error

@@ -1,0 +1,155 @@
+"""Checkpoints on disk: found, checked and identified without loading them. Safetensors only; pickles are refused.
+
+Torch and transformers are not needed: a safetensors file is an 8-byte little-endian header length, a JSON header
+with the byte range of each tensor, and the bytes (https://huggingface.co/docs/safetensors).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import struct
+from pathlib import Path
+from typing import Any
+
+from toolkit.errors import InputError
+from toolkit.identity import content_id, file_digest
+
+TOKENIZER_FILES = (
+    "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json", "added_tokens.json",
+    "vocab.json", "merges.txt", "tokenizer.model", "generation_config.json",
+)  # fmt: skip
+_HUB_PATTERNS = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model", "merges.txt"]
+
+
+def is_local(name: str) -> bool:
+    """Whether this model is on disk already, so that naming it costs nothing."""
+    from toolkit.engines.embedded import NAME, prepared
+
+    return prepared().is_dir() if name == NAME else Path(name).is_dir()
+
+
+def resolve(name: str) -> Path:
+    """The directory of a model: the embedded one, a path, or a download of a hub id."""
+    from toolkit.engines import embedded
+
+    if name == embedded.NAME:
+        return embedded.prepare()
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path.resolve()
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise InputError(f"no model {name!r}", remedy=f"name a directory, a hub id, or {embedded.NAME!r}")
+    return _download(name)
+
+
+def verify(path: Path, *, trust_remote_code: bool = False) -> None:
+    """Raises InputError unless the directory holds a complete checkpoint that is safe to load."""
+    config = _config(path)
+    if "auto_map" in config and not trust_remote_code:
+        raise InputError(
+            "the checkpoint wants to run its own code (auto_map)",
+            where=path / "config.json",
+            remedy="read that code; if you trust it, set trust_remote_code = true",
+        )
+    files = sorted(path.glob("*.safetensors"))
+    if not files:
+        pickled = [file.name for pattern in ("*.bin", "*.pt", "*.pth") for file in path.glob(pattern)]
+        what = f"only pickled weights ({', '.join(pickled[:3])})" if pickled else "no weights"
+        raise InputError(f"{what}, no *.safetensors", where=path, remedy="save the model with save_pretrained()")
+    index = path / "model.safetensors.index.json"
+    named = set(_json(index).get("weight_map", {}).values()) if index.exists() else set()
+    if missing := named - {file.name for file in files}:
+        raise InputError(f"shard {min(missing)} is missing", where=index, remedy="copy the whole checkpoint again")
+    for file in files:
+        _verify_shard(file)
+
+
+def weights_digest(path: Path) -> str:
+    """Identity of the weights: SHA-256 over the safetensors files."""
+    return file_digest(path.glob("*.safetensors"))
+
+
+def template_digest(path: Path) -> str:
+    """Identity of what decides rendering and stopping, by content: the same after saving again."""
+    settings = _json(path / "tokenizer_config.json") if (path / "tokenizer_config.json").exists() else {}
+    generation = _json(path / "generation_config.json") if (path / "generation_config.json").exists() else {}
+    separate = path / "chat_template.jinja"
+    content = {
+        "tokenizer": file_digest(path / name for name in TOKENIZER_FILES[:1] if (path / name).exists()),
+        "slow": file_digest(path / name for name in TOKENIZER_FILES[4:8] if (path / name).exists()),
+        "template": separate.read_text(encoding="utf-8") if separate.exists() else settings.get("chat_template"),
+        "tokens": {key: settings.get(key) for key in ("bos_token", "eos_token", "pad_token", "add_bos_token")},
+        "stop": generation.get("eos_token_id"),
+    }
+    return content_id("template", json.loads(json.dumps(content)))
+
+
+def adopt_tokenizer(source: Path, target: Path) -> None:
+    """Give a trained checkpoint the tokenizer, template and stop tokens of its parent, file by file."""
+    for name in TOKENIZER_FILES:
+        (target / name).unlink(missing_ok=True)
+        if (source / name).exists():
+            shutil.copyfile(source / name, target / name)
+
+
+def promote(work: Path, final: Path) -> None:
+    """Make a finished directory appear under its final name: everything synced, then one rename."""
+    for file in work.iterdir():
+        if file.is_file():
+            with file.open("rb") as opened:
+                os.fsync(opened.fileno())
+    if final.exists():
+        shutil.rmtree(final)
+    work.rename(final)
+    handle = os.open(final.parent, os.O_RDONLY)
+    os.fsync(handle)
+    os.close(handle)
+
+
+def _verify_shard(file: Path) -> None:
+    remedy = "the file was cut off or damaged: copy or train it again"
+    size = file.stat().st_size
+    with file.open("rb") as opened:
+        start = opened.read(8)
+        length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
+        if not 2 <= length <= size - 8:
+            raise InputError(f"{file.name} has no valid safetensors header", where=file, remedy=remedy)
+        try:
+            header = json.loads(opened.read(length))
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise InputError(f"{file.name} has no readable safetensors header", where=file, remedy=remedy) from error
+    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+    wanted = 8 + length + max(ends, default=0)
+    if wanted != size:
+        raise InputError(f"{file.name} has {size} bytes, its safetensors header says {wanted}", where=file, remedy=remedy)
+
+
+def _config(path: Path) -> dict[str, Any]:
+    if not path.is_dir():
+        raise InputError(f"no checkpoint directory {path}", remedy="restore it, or name another model")
+    if not (path / "config.json").exists():
+        raise InputError("no config.json", where=path, remedy="name the directory that save_pretrained() wrote")
+    return _json(path / "config.json")
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"not valid JSON: {error}", where=path, remedy="copy the checkpoint again") from error
+    return data
+
+
+def _download(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=_HUB_PATTERNS))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise InputError(
+            f"no model {name!r}: neither a directory nor to be had from the hub ({type(error).__name__})",
+            remedy="check the name, log in, or name a directory or 'smollm2-135m-instruct'",
+        ) from error

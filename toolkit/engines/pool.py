@@ -1,0 +1,63 @@
+"""Engines by checkpoint: opened when first asked for, the least recently used closed when too many are loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from toolkit.config import Engine as Settings
+from toolkit.engines.protocol import Engine
+from toolkit.engines.vllm import resolve_device
+
+Opener = Callable[[Path, Settings, bool], Engine]
+
+
+def open_engine(path: Path, settings: Settings, trust_remote_code: bool) -> Engine:
+    """The engine of `settings.kind`, loaded with this checkpoint."""
+    match settings.kind:
+        case "vllm":
+            from toolkit.engines.vllm import VllmEngine
+
+            return VllmEngine(path, settings, trust_remote_code)
+        case "transformers":
+            from toolkit.engines.transformers import TransformersEngine
+
+            return TransformersEngine(path, settings, trust_remote_code)
+        case "openai":
+            from toolkit.engines.openai import OpenAIEngine
+
+            return OpenAIEngine(settings)
+        case "scripted":
+            from toolkit.engines.scripted import ScriptedEngine
+
+            return ScriptedEngine(path, settings)
+
+
+class EnginePool:
+    """At most `settings.resident` loaded engines."""
+
+    def __init__(self, settings: Settings, trust_remote_code: bool = False, opener: Opener = open_engine) -> None:
+        self._settings, self._trust, self._open = settings, trust_remote_code, opener
+        self._engines: dict[str, Engine] = {}  # least recently used first
+
+    def has(self, key: str) -> bool:
+        return key in self._engines
+
+    def get(self, key: str, path: Path) -> Engine:
+        """The engine of this checkpoint, opened if need be."""
+        engine = self._engines.pop(key, None)
+        if engine is None:
+            while len(self._engines) >= self._settings.resident:
+                self._engines.pop(next(iter(self._engines))).close()
+            engine = self._open(path, self._settings, self._trust)
+        self._engines[key] = engine
+        return engine
+
+    def release(self) -> None:
+        """Give memory to a trainer: on a GPU every engine ends; a CPU's memory holds both."""
+        if resolve_device(self._settings) == "gpu":
+            self.close()
+
+    def close(self) -> None:
+        while self._engines:
+            self._engines.pop(next(iter(self._engines))).close()

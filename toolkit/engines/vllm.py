@@ -1,0 +1,186 @@
+"""vLLM in a process of its own: its environment is set before it starts, its memory is free when it ends.
+
+CPU figures of SmolLM2-135M on two cores, 64 sequences: 100 tokens/s out of the box, 222 with the settings below.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from toolkit.config import Engine as Settings
+from toolkit.engines.protocol import Completion, Request
+from toolkit.errors import EngineError
+from toolkit.provenance import has_gpu
+
+START_SECONDS = 1200.0  # a large model on a slow disk; the wait ends at once where the process dies
+_CHILD = Path(__file__).with_name("vllm_child.py")
+
+
+class VllmEngine:
+    """One checkpoint served by one child process. Raises EngineError with the child's last words."""
+
+    def __init__(self, path: Path, settings: Settings, trust_remote_code: bool = False) -> None:
+        self.path, self.settings = path, settings
+        self.log = Path(tempfile.mkstemp(prefix="vllm-", suffix=".log")[1])
+        device = resolve_device(settings)
+        self._lines: queue.Queue[str | None] = queue.Queue()
+        with self.log.open("wb") as log:
+            self._process = subprocess.Popen(
+                # -P: this folder, with its own vllm.py, must not come before the installed packages
+                [settings.python or sys.executable, "-P", str(_CHILD)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=environment(settings, device),
+                text=True,
+                encoding="utf-8",
+            )
+        threading.Thread(target=self._listen, daemon=True).start()
+        self._send({"arguments": arguments(path, settings, device, trust_remote_code)})
+        self._receive(START_SECONDS)
+
+    def complete(self, requests: Sequence[Request]) -> Iterator[Completion]:
+        for request in requests:
+            self._check_length(request)
+        self._send({"requests": [_request(request) for request in requests]})
+        for _ in requests:
+            yield _completion(self._receive(self.settings.timeout))
+
+    def close(self) -> None:
+        """End the child and wait until its memory is back."""
+        if self._process.stdin:
+            try:
+                self._process.stdin.close()
+            except BrokenPipeError:
+                self._process.kill()
+        try:
+            self._process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self.log.unlink(missing_ok=True)
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._lines.put(line)
+        self._lines.put(None)
+
+    def _send(self, message: dict[str, Any]) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(message) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError as error:
+            raise self._died() from error
+
+    def _receive(self, seconds: float) -> dict[str, Any]:
+        try:
+            line = self._lines.get(timeout=seconds)
+        except queue.Empty as error:
+            self._process.kill()
+            raise EngineError(
+                f"vLLM said nothing for {seconds:.0f} s and was stopped",
+                where=self.log,
+                remedy="run again: finished answers are stored; raise engine.timeout if answers take that long",
+            ) from error
+        if line is None:
+            raise self._died()
+        message: dict[str, Any] = json.loads(line)
+        return message
+
+    def _died(self) -> EngineError:
+        code = self._process.wait()
+        told = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-8:]
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
+        remedy = "run again: finished answers are stored; on too little memory lower engine.max_num_seqs"
+        return EngineError(f"vLLM {how}: " + "\n    ".join(told), where=f"{self.path}; log {self.log}", remedy=remedy)
+
+    def _check_length(self, request: Request) -> None:
+        new = 1 if request.score_tokens else request.sampling.max_tokens
+        total = len(request.tokens) + new
+        if total > self.settings.max_model_len:
+            raise EngineError(
+                f"a request of {len(request.tokens)} + {new} tokens exceeds the context of {self.settings.max_model_len}",
+                where=request.id,
+                remedy="raise engine.max_model_len, shorten the prompt, or lower max_tokens",
+            )
+
+
+def resolve_device(settings: Settings) -> str:
+    """cpu or gpu; "auto" looks for a device without loading torch."""
+    return ("gpu" if has_gpu() else "cpu") if settings.device == "auto" else settings.device
+
+
+def arguments(path: Path, settings: Settings, device: str, trust_remote_code: bool) -> dict[str, Any]:
+    """Keyword arguments of vllm.LLM."""
+    common: dict[str, Any] = {
+        "model": str(path),
+        "dtype": settings.dtype,
+        "max_model_len": settings.max_model_len,
+        "max_num_seqs": settings.max_num_seqs,
+        "tensor_parallel_size": settings.tensor_parallel_size,
+        "pipeline_parallel_size": settings.pipeline_parallel_size,
+        "data_parallel_size": settings.data_parallel_size,
+        "enable_prefix_caching": True,
+        "trust_remote_code": trust_remote_code,
+        "load_format": "safetensors",
+        "seed": 0,
+        "disable_log_stats": True,
+    }
+    # torch.compile adds over two minutes of start-up on a CPU and no throughput there
+    return common | ({"enforce_eager": True} if device == "cpu" else {}) | settings.options
+
+
+def environment(settings: Settings, device: str) -> dict[str, str]:
+    """The child's environment: offline, without usage reports, and on a CPU with threads bound."""
+    wanted = {
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "HF_HUB_OFFLINE": "1",
+        "VLLM_LOGGING_LEVEL": "WARNING",
+        "PYTHONUNBUFFERED": "1",
+    }
+    if device == "cpu":
+        cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+        wanted |= {
+            "OMP_NUM_THREADS": str(len(cores)),
+            "VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, cores)),
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+            "VLLM_CPU_KVCACHE_SPACE": "2",
+        }
+        if library := _openmp(settings.python or sys.executable):
+            wanted["LD_PRELOAD"] = ":".join(filter(None, [str(library), os.environ.get("LD_PRELOAD")]))
+    return {**os.environ, **wanted}
+
+
+def _openmp(python: str) -> Path | None:
+    """Intel's OpenMP library of that environment, which vLLM's CPU build wants loaded before torch."""
+    library = Path(python).absolute().parent.parent / "lib" / "libiomp5.so"
+    return library if library.exists() else None
+
+
+def _request(request: Request) -> dict[str, Any]:
+    return {
+        "id": request.id,
+        "tokens": list(request.tokens),
+        **request.sampling.as_json(),
+        "seed": request.seed,
+        "score_tokens": list(request.score_tokens),
+    }
+
+
+def _completion(message: dict[str, Any]) -> Completion:
+    if "logprobs" in message:
+        logprobs = {int(token): value for token, value in message["logprobs"].items()}
+        return Completion(message["id"], tokens=message["tokens"], logprobs=logprobs)
+    return Completion(message["id"], message["text"], message["tokens"], message["finish"])

@@ -1,0 +1,91 @@
+"""The process that holds vLLM: JSON lines in on standard input, JSON lines out on what was standard output.
+
+Run by file path with the environment set beforehand; imports nothing of the toolkit, so it also runs in another
+environment. First line in: {"arguments": {...}} for vllm.LLM; first line out: {"ready": true}. Then a batch is a line
+{"requests": [{"id", "tokens", "temperature", "top_p", "max_tokens", "seed", "score_tokens"}]}, answered by one line a
+completion, as it finishes. Ends when its input ends.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+from typing import Any, TextIO
+
+
+def main() -> None:
+    die_with_parent()
+    out = own_output()
+    settings = json.loads(sys.stdin.readline())
+    from vllm import LLM
+
+    llm = LLM(**settings["arguments"])
+    say(out, {"ready": True})
+    for line in sys.stdin:
+        serve(llm, json.loads(line)["requests"], out)
+
+
+def serve(llm: Any, requests: list[dict[str, Any]], out: TextIO) -> None:
+    if requests and requests[0]["score_tokens"]:
+        # Scoring prompts share the rubric; requests of one step do not find each other's prefix in the cache.
+        # One ahead of the others: 3.5 -> 7 verdicts/s (424 tokens, 300 shared, SmolLM2-135M, two cores).
+        run(llm.llm_engine, requests[:1], out)
+        requests = requests[1:]
+    run(llm.llm_engine, requests, out)
+
+
+def run(engine: Any, requests: list[dict[str, Any]], out: TextIO) -> None:
+    scored = {request["id"]: request["score_tokens"] for request in requests}
+    for request in requests:
+        engine.add_request(request["id"], {"prompt_token_ids": request["tokens"]}, parameters(request))
+    while engine.has_unfinished_requests():
+        for output in engine.step():
+            if output.finished:
+                say(out, answer(output, scored.pop(output.request_id)))
+
+
+def parameters(request: dict[str, Any]) -> Any:
+    from vllm import SamplingParams
+
+    if request["score_tokens"]:
+        return SamplingParams(max_tokens=1, temperature=0.0, logprob_token_ids=request["score_tokens"], detokenize=False)
+    return SamplingParams(
+        temperature=request["temperature"],
+        top_p=request["top_p"],
+        max_tokens=request["max_tokens"],
+        seed=request["seed"],
+    )
+
+
+def answer(output: Any, score_tokens: list[int]) -> dict[str, Any]:
+    made = output.outputs[0]
+    if score_tokens:
+        found = made.logprobs[0]
+        return {"id": output.request_id, "logprobs": {token: found[token].logprob for token in score_tokens}, "tokens": 1}
+    finish = "length" if made.finish_reason == "length" else "stop"
+    return {"id": output.request_id, "text": made.text, "tokens": len(made.token_ids), "finish": finish}
+
+
+def own_output() -> TextIO:
+    """The original standard output for this protocol alone; whatever else is printed goes to standard error."""
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return out
+
+
+def say(out: TextIO, message: dict[str, Any]) -> None:
+    out.write(json.dumps(message) + "\n")
+    out.flush()
+
+
+def die_with_parent() -> None:
+    """On Linux the kernel ends this process when its parent is killed; elsewhere the end of its input does."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""Prompts from a file or a data set, checked: a broken line is an error with its place, never a skipped row.
+
+Read: "starter" (shipped, own-written), .txt (one prompt a line), .jsonl (`prompts.field`, or the first user turn of
+"messages"), .csv, .parquet and Hugging Face data sets through `datasets`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from toolkit.config import Prompts as Settings
+from toolkit.errors import InputError
+from toolkit.records import Prompt
+from toolkit.safe_text import one_line
+
+STARTER = Path(__file__).with_name("starter.txt")
+
+
+def load_prompts(settings: Settings) -> tuple[Prompt, ...]:
+    """Every prompt of the source, in its order. Raises InputError naming file and line."""
+    seen: dict[str, str] = {}
+    prompts = []
+    for text, place in _read(settings):
+        _check(text, place)
+        if text in seen:
+            if settings.duplicates == "drop":
+                continue
+            raise InputError(
+                f"duplicate prompt {one_line(text, 60)!r}, first at {seen[text]}",
+                where=place,
+                remedy="remove one of them, or set prompts.duplicates = 'drop'",
+            )
+        seen[text] = place
+        prompts.append(Prompt(text, place))
+    if not prompts:
+        raise InputError(f"no prompts in {settings.source!r}", remedy="name a file with at least one prompt")
+    return tuple(prompts)
+
+
+def _read(settings: Settings) -> Iterator[tuple[str, str]]:
+    path = STARTER if settings.source == "starter" else Path(settings.source).expanduser()
+    if path.suffix in {".txt", ".jsonl"}:
+        for number, line in enumerate(_lines(path), start=1):
+            place = f"{path.name}:{number}"
+            if path.suffix == ".txt" and line:
+                yield line, place
+            elif path.suffix == ".jsonl":
+                yield _json_text(line, settings.field, place), place
+    else:
+        rows = _dataset(path, settings)
+        for number, row in enumerate(rows, start=1):
+            yield _text_of(row, settings.field, f"{settings.source}:{number}"), f"{settings.source}:{number}"
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except FileNotFoundError as error:
+        near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*")], n=1)
+        hint = f"did you mean {near[0]!r}?" if near else "name an existing file"
+        raise InputError(f"no prompt file {path}", where="prompts.source", remedy=hint) from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise InputError(f"not UTF-8: {error.reason}", where=f"{path.name}:{line}", remedy="save it as UTF-8") from error
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}", where="prompts.source") from error
+    return [line.removesuffix("\r") for line in (lines[:-1] if lines[-1] == "" else lines)]
+
+
+def _json_text(line: str, field: str, place: str) -> str:
+    try:
+        row = json.loads(line)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise InputError(
+            f"broken JSON line {one_line(line, 60)!r}: {error}", where=place, remedy="mend or remove this line"
+        ) from error
+    return _text_of(row, field, place)
+
+
+def _text_of(row: Any, field: str, place: str) -> str:
+    if isinstance(row, Mapping) and field not in row and isinstance(row.get("messages"), list):
+        turns = [turn for turn in row["messages"] if isinstance(turn, Mapping) and turn.get("role") == "user"]
+        row = {field: turns[0].get("content")} if turns else row
+    if not isinstance(row, Mapping) or not isinstance(row.get(field), str):
+        found = sorted(row) if isinstance(row, Mapping) else type(row).__name__
+        raise InputError(f"no text under {field!r}; found {found}", where=place, remedy="name its key with prompts.field")
+    text: str = row[field]
+    return text
+
+
+def _check(text: str, place: str) -> None:
+    if not text.strip():
+        raise InputError(f"empty prompt {one_line(text, 20)!r}", where=place, remedy="remove this row")
+    if "\x00" in text:
+        raise InputError(f"a NUL byte in prompt {one_line(text, 60)!r}", where=place, remedy="remove the byte")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise InputError(f"a lone surrogate in prompt {one_line(text, 60)!r}", where=place, remedy="write valid UTF-8")
+
+
+def _dataset(path: Path, settings: Settings) -> Any:
+    import datasets
+
+    loaders = {".csv": "csv", ".parquet": "parquet"}
+    try:
+        if path.suffix in loaders:
+            return datasets.load_dataset(loaders[path.suffix], data_files=str(path), split="train")
+        return datasets.load_dataset(settings.source, split=settings.split)
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        raise InputError(
+            f"no prompts from {settings.source!r}: {type(error).__name__}: {str(error)[:200]}",
+            where="prompts.source",
+            remedy="name 'starter', a .txt, .jsonl, .csv or .parquet file, or a data set that can be reached",
+        ) from error

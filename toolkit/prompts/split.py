@@ -1,0 +1,34 @@
+"""A fresh, disjoint part of the prompts for every iteration: the paper's p_i."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from toolkit.config import Prompts as Settings
+from toolkit.errors import InputError
+from toolkit.identity import content_id
+from toolkit.lab import Lab
+from toolkit.prompts.source import load_prompts
+from toolkit.records import Prompt
+
+
+def split(lab: Lab, settings: Settings, iterations: int) -> Iterator[tuple[Prompt, ...]]:
+    """The part of each iteration in turn; opens the iteration in the lab. Prompts are stored first."""
+    chosen = parts(load_prompts(settings), settings.part_size, iterations, settings.seed)
+    for iteration, part in enumerate(chosen):
+        lab.iteration = iteration
+        if not lab.planning:
+            lab.store.add(part, launch=lab.launch.id)
+        yield part
+
+
+def parts(prompts: Sequence[Prompt], size: int, iterations: int, seed: int) -> tuple[tuple[Prompt, ...], ...]:
+    """Disjoint parts by seed, whatever the order of the file; more iterations leave the earlier parts as they were."""
+    if len(prompts) < size * iterations:
+        raise InputError(
+            f"{len(prompts)} prompts are too few for {iterations} iterations of {size}",
+            where="prompts.part_size",
+            remedy=f"set prompts.part_size to at most {len(prompts) // iterations}, or bring more prompts",
+        )
+    shuffled = sorted(prompts, key=lambda prompt: content_id("order", [seed, prompt.id]))
+    return tuple(tuple(shuffled[i * size : (i + 1) * size]) for i in range(iterations))
