@@ -52,15 +52,25 @@ def pins_name() -> str:
 def install(pins: Path) -> None:
     print(f"setting up {VENV} from {pins.relative_to(ROOT)} (once; a few minutes)", file=sys.stderr, flush=True)
     if not PYTHON.exists():
-        run([sys.executable, "-m", "venv", str(VENV)], "install Python's venv module (Debian: apt-get install python3-venv)")
+        run(
+            [sys.executable, "-m", "venv", str(VENV)],
+            "install Python's venv module (Debian: apt-get install python3-venv)",
+        )
     uv = shutil.which("uv") or str(BIN / "uv")
     if not Path(uv).exists():
-        run([str(PYTHON), "-m", "pip", "install", "--quiet", "uv"], "look at pip's message; a package registry is needed")
+        run(
+            [str(PYTHON), "-m", "pip", "install", "--quiet", "uv"],
+            "look at pip's message; a package registry is needed",
+        )
     environment = {**os.environ, **{new: os.environ[old] for old, new in HANDED_ON.items() if os.environ.get(old)}}
     command = [uv, "pip", "install", "--python", str(PYTHON), "--no-deps", "--quiet"]
     # PyPI's torch is the CUDA build; without a place of the environment's own, uv knows where the CPU build is.
     backend = ["--torch-backend", "cpu"] if pins.stem == "cpu" and not os.environ.get("PIP_FIND_LINKS") else []
-    run([*command, *backend, "--requirement", str(pins)], "run the same command again: what was downloaded is kept", environment)
+    run(
+        [*command, *backend, "--requirement", str(pins)],
+        "run the same command again: what was downloaded is kept",
+        environment,
+    )
     run([*command, "--editable", str(ROOT)], "see the message above", environment)
 
 

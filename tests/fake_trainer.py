@@ -42,7 +42,9 @@ def main() -> None:
     (output / "scripted.json").write_text(json.dumps({"salt": salt}))
     weights = bytearray((policy / "model.safetensors").read_bytes())
     weights[-4] = (weights[-4] + 1 + len(rows)) % 256
-    (output / "model.safetensors").write_bytes(weights[:-2] if os.environ.get("FAKE_TRAINER_FAIL") == "partial" else weights)
+    (output / "model.safetensors").write_bytes(
+        weights[:-2] if os.environ.get("FAKE_TRAINER_FAIL") == "partial" else weights
+    )
 
 
 main()

@@ -15,7 +15,7 @@ from toolkit.records import Prompt, Response, Sampling
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), {1: 2}, {1, 2}, object(), {"a": [b"x"]}])
 def test_what_has_no_canonical_form_is_refused(value: object) -> None:
-    with pytest.raises((TypeError, ValueError), match="canonical|not a string"):
+    with pytest.raises((TypeError, ValueError), match=r"canonical|not a string"):
         canonical(value)  # type: ignore[arg-type]
 
 

@@ -80,7 +80,9 @@ class Pairs(Section):
     """Selection. Between pools the earlier pool keeps a tie, as Algorithm 1 says; `ties` decides inside one."""
 
     ties: Literal["first", "shortest", "longest"] = "first"
-    max_tied: float = Field(0.9, ge=0, le=1, description="above this share of prompts without a strict order the run stops")
+    max_tied: float = Field(
+        0.9, ge=0, le=1, description="above this share of prompts without a strict order the run stops"
+    )
 
 
 class Gate(Section):
@@ -144,7 +146,9 @@ class Engine(Section):
     base_url: str = Field("", description="kind 'openai': address of the server; its key is read from OPENAI_API_KEY")
     served_model: str = Field("", description="kind 'openai': the server's name for the checkpoint")
     timeout: float = Field(600, gt=0, description="seconds without any completion before the engine is given up")
-    options: dict[str, str | int | float | bool] = Field(default_factory=dict, description="further vLLM engine arguments")
+    options: dict[str, str | int | float | bool] = Field(
+        default_factory=dict, description="further vLLM engine arguments"
+    )
 
 
 class Recipe(Section):

@@ -48,7 +48,11 @@ class Progress:
         finished = self.cached + self.done
         rate = self.done / self.seconds if self.seconds > 0 else 0.0
         eta = f"ETA {(self.total - finished) / rate:.0f} s" if rate else "ETA -"
-        parts = [f"{self.label:<44} {finished}/{self.total}", f"{rate:.1f}/s{' ' + self.unit if self.unit else ''}", eta]
+        parts = [
+            f"{self.label:<44} {finished}/{self.total}",
+            f"{rate:.1f}/s{' ' + self.unit if self.unit else ''}",
+            eta,
+        ]
         return " · ".join(parts + ([note] if note else []))
 
     @property

@@ -21,7 +21,9 @@ def cases() -> list[tuple[str, str]]:
     return found
 
 
-@pytest.mark.parametrize(("expected", "reply"), cases(), ids=[f"{i}-{reply[:24]!r}" for i, (_, reply) in enumerate(cases())])
+@pytest.mark.parametrize(
+    ("expected", "reply"), cases(), ids=[f"{i}-{reply[:24]!r}" for i, (_, reply) in enumerate(cases())]
+)
 def test_a_reply_is_read_as_its_case_says(expected: str, reply: str) -> None:
     status, score, finish = expected.split()
     verdict = parse_verdict(reply, finish, (0, 5))  # type: ignore[arg-type]
@@ -34,14 +36,19 @@ def test_there_are_at_least_forty_cases() -> None:
     assert len(cases()) >= 40
 
 
-@given(st.text() | st.from_regex(r"(?s).{0,20}[Ss]core[:：] ?[^a-z]{0,12}.{0,20}", fullmatch=True), st.sampled_from(["stop", "length"]))
+@given(
+    st.text() | st.from_regex(r"(?s).{0,20}[Ss]core[:：] ?[^a-z]{0,12}.{0,20}", fullmatch=True),
+    st.sampled_from(["stop", "length"]),
+)
 def test_no_reply_raises_or_leaves_the_scale(reply: str, finish: str) -> None:
     verdict = parse_verdict(reply, finish, (0, 5))  # type: ignore[arg-type]
     assert (verdict.status == "scored") == (verdict.score is not None)
     assert verdict.score is None or 0 <= verdict.score <= 5
 
 
-@pytest.mark.parametrize("reply", ["Score:" * 20_000, "Score: " + "*" * 100_000, "Score: " + " " * 100_000 + "4", "4" * 100_000])
+@pytest.mark.parametrize(
+    "reply", ["Score:" * 20_000, "Score: " + "*" * 100_000, "Score: " + " " * 100_000 + "4", "4" * 100_000]
+)
 def test_hostile_replies_of_100_kb_are_read_in_linear_time(reply: str) -> None:
     started = time.perf_counter()
     half = parse_verdict(reply[: len(reply) // 2], "stop", (0, 5))

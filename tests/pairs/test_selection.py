@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-import pytest
 
 from toolkit.errors import InputError
 from toolkit.judgments.judge import Pool, Scored

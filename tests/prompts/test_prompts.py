@@ -28,7 +28,7 @@ def test_the_starter_prompts_are_distinct_and_enough_for_the_quick_recipe() -> N
         ("a.jsonl", b'{"prompt": "a"}\n\n{"prompt": "b"}\n', "a.jsonl:2"),
         ("a.jsonl", b'{"text": "a"}\n', "prompts.field"),
         ("a.jsonl", b'{"prompt": 3}\n', "a.jsonl:1"),
-        ("a.jsonl", b'[1, 2]\n', "a.jsonl:1"),
+        ("a.jsonl", b"[1, 2]\n", "a.jsonl:1"),
         ("a.jsonl", b'{"prompt": " \\n "}\n', "empty prompt"),
         ("a.jsonl", b'{"prompt": "a\\u0000b"}\n', "NUL"),
         ("a.jsonl", b'{"prompt": "a\\ud800b"}\n', "surrogate"),

@@ -139,7 +139,7 @@ def test_too_many_drops_stop_the_run_with_the_counts_and_a_remedy(tokenizer: Any
     rows = [GOOD, *(replace(GOOD, pair_id=f"x{i}", rejected="") for i in range(2)), replace(GOOD, pair_id="y")]
     report = gate(rows, tokenizer, TRAINING, KEEP)
     check_share(report, config.Gate(max_dropped=0.75))
-    with pytest.raises(GateError, match="1 of 4 pairs .* 2 empty_answer, 1 duplicate") as caught:
+    with pytest.raises(GateError, match=r"1 of 4 pairs .* 2 empty_answer, 1 duplicate") as caught:
         check_share(report, config.Gate(max_dropped=0.74))
     assert caught.value.remedy
 

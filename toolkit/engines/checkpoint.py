@@ -123,7 +123,9 @@ def _verify_shard(file: Path) -> None:
     ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
     wanted = 8 + length + max(ends, default=0)
     if wanted != size:
-        raise InputError(f"{file.name} has {size} bytes, its safetensors header says {wanted}", where=file, remedy=remedy)
+        raise InputError(
+            f"{file.name} has {size} bytes, its safetensors header says {wanted}", where=file, remedy=remedy
+        )
 
 
 def _config(path: Path) -> dict[str, Any]:

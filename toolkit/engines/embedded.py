@@ -81,7 +81,7 @@ def _convert(source: Path, target: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
     from transformers.utils import logging
 
-    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.disable_progress_bar()
     AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name).save_pretrained(target)
     model = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.bfloat16)
     model.config.update({"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0})

@@ -15,6 +15,7 @@ from typing import Any
 from toolkit.config import Engine as Settings
 from toolkit.engines.protocol import Completion, Request
 from toolkit.errors import EngineError, RecipeError
+from toolkit.records import Finish
 
 TOP_LOGPROBS = 20  # the most that servers give by default
 
@@ -51,7 +52,11 @@ class OpenAIEngine:
         import openai
 
         sampling = request.sampling
-        asked: dict[str, Any] = {"max_tokens": sampling.max_tokens, "temperature": sampling.temperature, "top_p": sampling.top_p}
+        asked: dict[str, Any] = {
+            "max_tokens": sampling.max_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+        }
         if request.score_tokens:
             asked = {"max_tokens": 1, "temperature": 0.0, "logprobs": TOP_LOGPROBS}
             asked["extra_body"] = {"return_tokens_as_token_ids": True}
@@ -70,12 +75,14 @@ class OpenAIEngine:
 
 def _text(request: Request, reply: Any) -> Completion:
     choice = reply.choices[0]
-    finish = "length" if choice.finish_reason == "length" else "stop"
+    finish: Finish = "length" if choice.finish_reason == "length" else "stop"
     return Completion(request.id, choice.text, reply.usage.completion_tokens, finish)
 
 
 def _scores(request: Request, reply: Any) -> Completion:
-    top = {int(name.removeprefix("token_id:")): value for name, value in reply.choices[0].logprobs.top_logprobs[0].items()}
+    top = {
+        int(name.removeprefix("token_id:")): value for name, value in reply.choices[0].logprobs.top_logprobs[0].items()
+    }
     if missing := [token for token in request.score_tokens if token not in top]:
         raise ValueError(f"score tokens {missing} are not among the server's top {len(top)} log-probabilities")
     return Completion(request.id, tokens=1, logprobs={token: top[token] for token in request.score_tokens})

@@ -37,9 +37,10 @@ class TransformersEngine:
 
     def complete(self, requests: Sequence[Request]) -> Iterator[Completion]:
         for request in requests:
-            if len(request.tokens) + request.sampling.max_tokens > self._context:
+            new = 1 if request.score_tokens else request.sampling.max_tokens
+            if len(request.tokens) + new > self._context:
                 raise EngineError(
-                    f"a request of {len(request.tokens)} + {request.sampling.max_tokens} tokens exceeds {self._context}",
+                    f"a request of {len(request.tokens)} + {new} tokens exceeds {self._context}",
                     where=request.id,
                     remedy="raise engine.max_model_len or lower max_tokens",
                 )
@@ -79,7 +80,9 @@ class TransformersEngine:
             ids, mask = self._padded(batch)
             cache = None
             while open_rows:
-                output = self._model(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, logits_to_keep=1)
+                output = self._model(
+                    input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, logits_to_keep=1
+                )
                 cache, logits = output.past_key_values, output.logits[:, -1].float().cpu()
                 following = [self._tokenizer.eos_token_id] * len(batch)
                 for row in sorted(open_rows):

@@ -110,7 +110,7 @@ class VllmEngine:
         total = len(request.tokens) + new
         if total > self.settings.max_model_len:
             raise EngineError(
-                f"a request of {len(request.tokens)} + {new} tokens exceeds the context of {self.settings.max_model_len}",
+                f"a request of {len(request.tokens)} + {new} tokens exceeds {self.settings.max_model_len}",
                 where=request.id,
                 remedy="raise engine.max_model_len, shorten the prompt, or lower max_tokens",
             )
@@ -151,7 +151,9 @@ def environment(settings: Settings, device: str) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
     }
     if device == "cpu":
-        cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+        cores = (
+            sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+        )
         wanted |= {
             "OMP_NUM_THREADS": str(len(cores)),
             "VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, cores)),

@@ -51,7 +51,9 @@ def parameters(request: dict[str, Any]) -> Any:
     from vllm import SamplingParams
 
     if request["score_tokens"]:
-        return SamplingParams(max_tokens=1, temperature=0.0, logprob_token_ids=request["score_tokens"], detokenize=False)
+        return SamplingParams(
+            max_tokens=1, temperature=0.0, logprob_token_ids=request["score_tokens"], detokenize=False
+        )
     return SamplingParams(
         temperature=request["temperature"],
         top_p=request["top_p"],
@@ -64,7 +66,11 @@ def answer(output: Any, score_tokens: list[int]) -> dict[str, Any]:
     made = output.outputs[0]
     if score_tokens:
         found = made.logprobs[0]
-        return {"id": output.request_id, "logprobs": {token: found[token].logprob for token in score_tokens}, "tokens": 1}
+        return {
+            "id": output.request_id,
+            "logprobs": {token: found[token].logprob for token in score_tokens},
+            "tokens": 1,
+        }
     finish = "length" if made.finish_reason == "length" else "stop"
     return {"id": output.request_id, "text": made.text, "tokens": len(made.token_ids), "finish": finish}
 

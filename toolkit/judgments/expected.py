@@ -38,5 +38,7 @@ class Expected:
 
 def expected_score(logprobs: Mapping[int, float], labels: Mapping[str, int]) -> Expected:
     """From token id -> log-probability and label -> token id."""
-    probabilities = {label: math.exp(logprobs[token]) if token in logprobs else math.nan for label, token in labels.items()}
+    probabilities = {
+        label: math.exp(logprobs[token]) if token in logprobs else math.nan for label, token in labels.items()
+    }
     return Expected(probabilities, sum(probabilities.values()))

@@ -55,12 +55,15 @@ def judge(lab: Lab, model: Model, responses: Sequence[Response]) -> Pool:
             f"rubric {rubric.name!r} has the scale {rubric.scale}, the expected score needs single digits",
             remedy="set judge.method = 'generated', or a scale within 0-9",
         )
-    label = f"verdicts of {model.name} on {len(responses)} answers"
+    roles = "/".join(sorted({response.role for response in responses}))
+    label = f"verdicts of {model.name} on {roles} answers"
     asked = ask(lab, model, responses, rubric)
     by_id = {response.id: response for response in responses}
-    made = lab.fulfil(label, asked, lambda missing: _judge(lab, model, rubric, [(j, by_id[j.response]) for j in missing]))
+    made = lab.fulfil(
+        label, asked, lambda missing: _judge(lab, model, rubric, [(j, by_id[j.response]) for j in missing])
+    )
     planned = any(judgment.status is None for judgment in made.records)
-    stats = dict(Counter(judgment.status for judgment in made.records if judgment.status))
+    stats: dict[str, int] = Counter(judgment.status for judgment in made.records if judgment.status)
     most = (len(asked) - made.cached) * asked[0].sampling.max_tokens if asked else 0
     lab.note(Step(lab.iteration, "judge", label, model.id, len(asked), made.cached, made.seconds, most, stats))
     if not planned:
@@ -124,7 +127,9 @@ def _verdict(judgment: Judgment, done: Completion, rubric: Rubric, labels: Mappi
         return replace(judgment, reply=done.text, status=verdict.status, score=verdict.score, reason=verdict.reason)
     expected = expected_score(done.logprobs or {}, labels)
     verdict = expected.verdict
-    return replace(judgment, reply=expected.as_reply(), status=verdict.status, score=verdict.score, reason=verdict.reason)
+    return replace(
+        judgment, reply=expected.as_reply(), status=verdict.status, score=verdict.score, reason=verdict.reason
+    )
 
 
 def _candidates(

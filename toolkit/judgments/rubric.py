@@ -29,7 +29,7 @@ _PLACEHOLDER = re.compile(r"\{(instruction|response|fence)\}")
 
 @dataclass(frozen=True)
 class Rubric:
-    """Scale (lowest, highest points), the words that lead the score, and both messages. `id` hashes all of it but the name."""
+    """Scale (lowest, highest points), the words that lead the score, both messages. `id` hashes all but the name."""
 
     name: str
     scale: tuple[int, int]
@@ -64,7 +64,9 @@ def load_rubric(name: str) -> Rubric:
     if not path.is_file():
         shipped = sorted(known.stem for known in SHIPPED.glob("*.txt"))
         near = difflib.get_close_matches(name, shipped, n=1, cutoff=0.0)
-        raise InputError(f"no rubric {name!r}", where="judge.rubric", remedy=f"did you mean {near[0]!r}? or name a file")
+        raise InputError(
+            f"no rubric {name!r}", where="judge.rubric", remedy=f"did you mean {near[0]!r}? or name a file"
+        )
     return parse_rubric(path.read_text(encoding="utf-8"), path)
 
 

@@ -27,7 +27,9 @@ def pair(lab: Lab, name: str, chosen: Picks, rejected: Picks) -> PairSet:
     made, cached = _freeze(lab, PairSet(name, 0, lab.iteration, tuple(pairs), tuple(drops)))
     stats = {"pairs": len(pairs), **Counter(drop.reason for drop in drops)}
     done = len(pairs) if cached else 0
-    lab.note(Step(lab.iteration, "pair", f"pairs {name}", made.id, len(pairs), done, time.monotonic() - started, 0, stats))
+    lab.note(
+        Step(lab.iteration, "pair", f"pairs {name}", made.id, len(pairs), done, time.monotonic() - started, 0, stats)
+    )
     return made
 
 

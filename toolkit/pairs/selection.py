@@ -59,7 +59,9 @@ def pair_up(chosen: Picks, rejected: Picks) -> tuple[list[Pair], list[Drop]]:
 def _pick(pools: Sequence[Pool], rank: Callable[[float], float]) -> Picks:
     judges = {pool.judge for pool in pools}
     if len(judges) != 1:
-        raise InputError(f"pools scored by {len(judges)} judges are no common scale", remedy="score them with one judge")
+        raise InputError(
+            f"pools scored by {len(judges)} judges are no common scale", remedy="score them with one judge"
+        )
     prompts = dict.fromkeys(prompt for pool in pools for prompt in pool.candidates)
     by_prompt = {prompt: _pick_one(prompt, pools, rank) for prompt in prompts}
     return Picks(judges.pop(), by_prompt, any(pool.planned for pool in pools))

@@ -65,7 +65,9 @@ def _lines(path: Path) -> list[str]:
         raise InputError(f"no prompt file {path}", where="prompts.source", remedy=hint) from error
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
-        raise InputError(f"not UTF-8: {error.reason}", where=f"{path.name}:{line}", remedy="save it as UTF-8") from error
+        raise InputError(
+            f"not UTF-8: {error.reason}", where=f"{path.name}:{line}", remedy="save it as UTF-8"
+        ) from error
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror}", where="prompts.source") from error
     return [line.removesuffix("\r") for line in (lines[:-1] if lines[-1] == "" else lines)]
@@ -87,7 +89,9 @@ def _text_of(row: Any, field: str, place: str) -> str:
         row = {field: turns[0].get("content")} if turns else row
     if not isinstance(row, Mapping) or not isinstance(row.get(field), str):
         found = sorted(row) if isinstance(row, Mapping) else type(row).__name__
-        raise InputError(f"no text under {field!r}; found {found}", where=place, remedy="name its key with prompts.field")
+        raise InputError(
+            f"no text under {field!r}; found {found}", where=place, remedy="name its key with prompts.field"
+        )
     text: str = row[field]
     return text
 

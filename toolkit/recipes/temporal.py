@@ -18,8 +18,8 @@ from toolkit.lab import Lab
 from toolkit.pairs.pair import pair
 from toolkit.pairs.selection import best, worst
 from toolkit.prompts.split import split
-from toolkit.records import Model
 from toolkit.recipes.run import main
+from toolkit.records import Model
 from toolkit.responses.generate import generate
 from toolkit.training.train import train
 

@@ -51,7 +51,8 @@ def _head(launch: Launch) -> str:
             "",
             f"- model: {launch.recipe['model']}; K = {answers['k']}, T = {answers['temperature']}, "
             f"top_p = {answers['top_p']}, at most {answers['max_tokens']} tokens",
-            f"- judge: the present model, method `{judge['method']}`, rubric `{judge['rubric']}`, {judge['draws']} draws",
+            f"- judge: the present model, method `{judge['method']}`, rubric `{judge['rubric']}`, "
+            f"{judge['draws']} draws",
             f"- DPO: beta {training['beta']}, learning rate {training['learning_rate']}, "
             f"batch {training['batch_size']}, {training['epochs']} epochs, reference {training['reference']}",
             f"- launch {launch.id} of {launch.started}, commit {launch.commit_hash or 'unknown'}",

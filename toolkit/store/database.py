@@ -45,7 +45,9 @@ class Store:
     def __enter__(self) -> Store:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -119,7 +121,9 @@ class Store:
 
     def _types(self, table: str) -> dict[str, str]:
         if table not in self._columns:
-            rows = self.query("SELECT column_name AS c, data_type AS t FROM duckdb_columns() WHERE table_name = ?", [table])
+            rows = self.query(
+                "SELECT column_name AS c, data_type AS t FROM duckdb_columns() WHERE table_name = ?", [table]
+            )
             self._columns[table] = {row["c"]: row["t"] for row in rows}
         return self._columns[table]
 

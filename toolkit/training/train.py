@@ -115,7 +115,9 @@ def _make(lab: Lab, training: Training, case: _Case, final: Path) -> None:
     progress.finish(_told(result.steps[-1]) if result.steps else "")
     if result.rows != len(report.kept):
         raise TrainerError(
-            f"the trainer saw {result.rows} of {len(report.kept)} pairs", where=work, remedy="report this: the gate missed a case"
+            f"the trainer saw {result.rows} of {len(report.kept)} pairs",
+            where=work,
+            remedy="report this: the gate missed a case",
         )
     checkpoint.adopt_tokenizer(lab.path(case.parent), output)
     outcome = Outcome(len(report.kept), batch, unseen, result.seconds, [dict(step) for step in result.steps])
