@@ -123,7 +123,7 @@ class Trainer(Section):
     gpus: int = Field(0, ge=0, description="devices per node; 0 takes all that are visible")
     hostfile: str = Field("", description="DeepSpeed hostfile for several nodes")
     zero_stage: int = Field(3, ge=0, le=3)
-    attention: str = "flash_attention_2"
+    attention: str = Field("sdpa", description="or 'flash_attention_2', where flash-attn is installed")
     gradient_checkpointing: bool = True
     options: dict[str, str | int | float | bool] = Field(
         default_factory=dict, description="further OpenRLHF flags, for example {'ds.adam_offload' = true}"
@@ -144,7 +144,7 @@ class Engine(Section):
     pipeline_parallel_size: int = Field(1, ge=1)
     data_parallel_size: int = Field(1, ge=1)
     base_url: str = Field("", description="kind 'openai': address of the server; its key is read from OPENAI_API_KEY")
-    served_model: str = Field("", description="kind 'openai': the server's name for the checkpoint")
+    served_model: str = Field("", description="kind 'openai': the server's name for the base model")
     timeout: float = Field(600, gt=0, description="seconds without any completion before the engine is given up")
     options: dict[str, str | int | float | bool] = Field(
         default_factory=dict, description="further vLLM engine arguments"

@@ -20,6 +20,7 @@ TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json", "added_tokens.json",
     "vocab.json", "merges.txt", "tokenizer.model", "generation_config.json",
 )  # fmt: skip
+OUTCOME = "outcome.json"  # what the trainer said, beside the weights of a finished training
 _HUB_PATTERNS = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model", "merges.txt"]
 
 
@@ -64,6 +65,11 @@ def verify(path: Path, *, trust_remote_code: bool = False) -> None:
         raise InputError(f"shard {min(missing)} is missing", where=index, remedy="copy the whole checkpoint again")
     for file in files:
         _verify_shard(file)
+
+
+def is_trained(path: Path) -> bool:
+    """Whether a training of ours left this directory: the trainer's outcome lies inside."""
+    return (path / OUTCOME).exists()
 
 
 def weights_digest(path: Path) -> str:

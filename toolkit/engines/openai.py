@@ -1,5 +1,9 @@
 """Any OpenAI-compatible server: completions with token-id prompts, so the template is still rendered by us.
 
+A server holds one checkpoint and a recipe asks for several, so each is looked up among the served models, by the
+directory the server loaded (vLLM's `root`); `engine.served_model` is taken at its word for the base model alone.
+Where the checkpoint is not served the run stops and says so; the same command goes on once it is.
+
 The key is read from OPENAI_API_KEY and goes nowhere else. Rate limits and server errors are retried by the client
 with growing waits. Scoring needs a server that returns enough top log-probabilities (vLLM: --max-logprobs); a score
 token outside them is an error, never a zero.
@@ -10,33 +14,39 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from toolkit.config import Engine as Settings
+from toolkit.engines.checkpoint import is_trained
 from toolkit.engines.protocol import Completion, Request
 from toolkit.errors import EngineError, RecipeError
 from toolkit.records import Finish
 
 TOP_LOGPROBS = 20  # the most that servers give by default
+CONNECTIONS = 64
+RETRIES = 6
 
 
 class OpenAIEngine:
-    """One served model, `settings.max_num_seqs` requests at a time."""
+    """One served checkpoint, up to `settings.max_num_seqs` requests at a time. Raises EngineError."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, path: Path, settings: Settings) -> None:
         from openai import OpenAI
 
-        if not settings.base_url or not settings.served_model:
+        if not settings.base_url:
             raise RecipeError(
-                "engine.kind = 'openai' needs engine.base_url and engine.served_model",
-                remedy="for example --set engine.base_url=http://localhost:8000/v1 --set engine.served_model=NAME",
+                "engine.kind = 'openai' needs engine.base_url",
+                remedy="for example --set engine.base_url=http://localhost:8000/v1",
             )
-        self._settings = settings
         key = os.environ.get("OPENAI_API_KEY", "EMPTY")
-        self._client = OpenAI(base_url=settings.base_url, api_key=key, timeout=settings.timeout, max_retries=6)
+        self._client = OpenAI(base_url=settings.base_url, api_key=key, timeout=settings.timeout, max_retries=RETRIES)
+        self._settings = settings
+        self._model = self._served(path)
 
     def complete(self, requests: Sequence[Request]) -> Iterator[Completion]:
-        with ThreadPoolExecutor(min(self._settings.max_num_seqs, 64)) as workers:
+        with ThreadPoolExecutor(min(self._settings.max_num_seqs, CONNECTIONS)) as workers:
             waiting = [workers.submit(self._one, request) for request in requests]
             try:
                 for done in as_completed(waiting):
@@ -48,9 +58,23 @@ class OpenAIEngine:
     def close(self) -> None:
         self._client.close()
 
-    def _one(self, request: Request) -> Completion:
-        import openai
+    def _served(self, path: Path) -> str:
+        with self._boundary("did not list its models"):
+            served = {model.id: str(getattr(model, "root", None) or model.id) for model in self._client.models.list()}
+        for name, root in served.items():
+            if Path(root).expanduser().absolute() == path.absolute():
+                return name
+        named = self._settings.served_model
+        if named in served and not is_trained(path):
+            return named
+        raise EngineError(
+            f"the server does not serve {path}; it serves {', '.join(sorted(served)) or 'nothing'}",
+            where=self._settings.base_url,
+            remedy=f"serve it (python -m vllm.entrypoints.openai.api_server --model {path}) and run the same command "
+            "again; for a base model the server may know it by engine.served_model",
+        )
 
+    def _one(self, request: Request) -> Completion:
         sampling = request.sampling
         asked: dict[str, Any] = {
             "max_tokens": sampling.max_tokens,
@@ -60,29 +84,36 @@ class OpenAIEngine:
         if request.score_tokens:
             asked = {"max_tokens": 1, "temperature": 0.0, "logprobs": TOP_LOGPROBS}
             asked["extra_body"] = {"return_tokens_as_token_ids": True}
-        try:
+        with self._boundary("did not complete a request"):
             reply = self._client.completions.create(
-                model=self._settings.served_model, prompt=list(request.tokens), seed=request.seed, **asked
+                model=self._model, prompt=list(request.tokens), seed=request.seed, **asked
             )
             return _scores(request, reply) if request.score_tokens else _text(request, reply)
-        except (openai.OpenAIError, IndexError, TypeError, AttributeError, ValueError) as error:
+
+    @contextmanager
+    def _boundary(self, what: str) -> Iterator[None]:
+        """The client's errors, and those of reading a reply that is no completion, renamed to ours."""
+        import openai
+
+        try:
+            yield
+        except (openai.OpenAIError, IndexError, TypeError, AttributeError, KeyError, ValueError) as error:
             raise EngineError(
-                f"the server did not complete a request: {type(error).__name__}: {str(error)[:300]}",
+                f"the server {what}: {type(error).__name__}: {str(error)[:300]}",
                 where=self._settings.base_url,
-                remedy="check the server's log and engine.served_model; finished answers are stored, so run again",
+                remedy="check the server's log and engine.base_url; finished answers are stored, so run again",
             ) from error
 
 
 def _text(request: Request, reply: Any) -> Completion:
     choice = reply.choices[0]
     finish: Finish = "length" if choice.finish_reason == "length" else "stop"
-    return Completion(request.id, choice.text, reply.usage.completion_tokens, finish)
+    return Completion(request.id, str(choice.text), int(reply.usage.completion_tokens), finish)
 
 
 def _scores(request: Request, reply: Any) -> Completion:
-    top = {
-        int(name.removeprefix("token_id:")): value for name, value in reply.choices[0].logprobs.top_logprobs[0].items()
-    }
+    first = reply.choices[0].logprobs.top_logprobs[0]
+    top = {int(name.removeprefix("token_id:")): value for name, value in first.items()}
     if missing := [token for token in request.score_tokens if token not in top]:
         raise ValueError(f"score tokens {missing} are not among the server's top {len(top)} log-probabilities")
     return Completion(request.id, tokens=1, logprobs={token: top[token] for token in request.score_tokens})

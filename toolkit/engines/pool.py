@@ -26,7 +26,7 @@ def open_engine(path: Path, settings: Settings, trust_remote_code: bool) -> Engi
         case "openai":
             from toolkit.engines.openai import OpenAIEngine
 
-            return OpenAIEngine(settings)
+            return OpenAIEngine(path, settings)
         case "scripted":
             from toolkit.engines.scripted import ScriptedEngine
 

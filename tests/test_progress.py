@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+
+from toolkit.progress import LOG_EVERY, Progress
+from toolkit.safe_text import one_line
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_log_gets_a_line_only_now_and_then() -> None:
+    out = io.StringIO()
+    progress = Progress("answers", total=4, stream=out)
+    progress.advance()
+    progress._shown -= LOG_EVERY
+    progress.advance()
+    progress.advance()
+    (line,) = out.getvalue().splitlines()
+    assert re.search(r"answers .* 2/4 · [\d.]+/s · ETA \d+ s", line)
+    assert "\x1b" not in line
+
+
+def test_a_terminal_gets_one_live_line_that_the_last_one_replaces() -> None:
+    out = Terminal()
+    progress = Progress("answers", total=1, stream=out)
+    progress.advance()
+    progress.finish()
+    assert out.getvalue().endswith("\n")
+    assert out.getvalue().count("\n") == 1
+
+
+def test_stored_rows_count_as_done_but_not_in_the_rate() -> None:
+    progress = Progress("answers", total=10, cached=8, stream=io.StringIO())
+    progress.started -= 1.0
+    progress.advance()
+    assert "9/10" in progress.line()
+    assert re.search(r"· (0\.9|1\.0)/s ·", progress.line())
+
+
+def test_a_stage_with_nothing_to_do_says_so() -> None:
+    out = io.StringIO()
+    Progress("answers", total=3, cached=3, stream=out).finish()
+    assert "nothing to do" in out.getvalue()
+
+
+@pytest.mark.parametrize("text", ["\x1b[2J", "\r", "\x07", "\u202eevil", "\x9b31m", "a\ud800b", "\x00"])
+def test_model_text_cannot_forge_terminal_output(text: str) -> None:
+    shown = one_line(text)
+    assert shown.isprintable()
+    assert one_line(shown) == shown
+    shown.encode("utf-8")
+
+
+def test_line_ends_are_shown_and_long_text_is_cut() -> None:
+    assert one_line("a\nb") == "a⏎b"
+    assert one_line("abcdef", 4) == "abc…"

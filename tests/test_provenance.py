@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from toolkit.provenance import capture, has_gpu, redact, redact_mapping
+
+
+@pytest.mark.parametrize(
+    ("argument", "shown"),
+    [
+        ("--set=engine.api_key=sk-12345678", "--set=engine.api_key=***"),
+        ("OPENAI_API_KEY=abc", "OPENAI_API_KEY=***"),
+        ("token=abc", "token=***"),
+        ("answers.k=4", "answers.k=4"),
+        ("http://user@host/hf_abcdefgh123", "http://user@host/***"),
+    ],
+)
+def test_secrets_of_the_command_line_are_not_kept(argument: str, shown: str) -> None:
+    assert redact([argument]) == (shown,)
+
+
+def test_secrets_inside_a_recipe_are_not_kept_however_deep() -> None:
+    recipe = {"engine": {"options": {"hf_token": "abc", "max_num_seqs": 4}}, "model": "ghp_0123456789abc"}
+    clean = redact_mapping(recipe)
+    assert clean == {"engine": {"options": {"hf_token": "***", "max_num_seqs": 4}}, "model": "***"}
+
+
+def test_a_launch_says_on_what_it_runs_and_is_plain_json() -> None:
+    launch = capture("name", {"answers": {"k": 1}})
+    assert launch.run == "name"
+    assert launch.versions["python"]
+    assert launch.versions["duckdb"]
+    assert launch.hardware["cores"] >= 1
+    json.dumps(vars(launch))
+    assert capture("name", {}).id != launch.id
+
+
+def test_no_visible_device_means_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert not has_gpu()
