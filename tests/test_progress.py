@@ -35,12 +35,15 @@ def test_a_terminal_gets_one_live_line_that_the_last_one_replaces() -> None:
     assert out.getvalue().count("\n") == 1
 
 
-def test_stored_rows_count_as_done_but_not_in_the_rate() -> None:
-    progress = Progress("answers", total=10, cached=8, stream=io.StringIO())
-    progress.started -= 1.0
+def test_the_rate_is_of_new_rows_since_the_first_of_them() -> None:
+    progress = Progress("answers", total=10, cached=6, stream=io.StringIO())
+    progress.started -= 100.0  # an engine was starting
     progress.advance()
-    assert "9/10" in progress.line()
-    assert re.search(r"· (0\.9|1\.0)/s ·", progress.line())
+    assert progress.line() == f"{'answers':<44} 7/10"
+    assert progress._first is not None
+    progress._first -= 2.0
+    progress.advance()
+    assert progress.line() == f"{'answers':<44} 8/10 · 2.0 s each · ETA 4 s"
 
 
 def test_a_stage_with_nothing_to_do_says_so() -> None:

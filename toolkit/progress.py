@@ -20,16 +20,17 @@ class Progress:
     label: str
     total: int
     cached: int = 0
-    unit: str = ""
     stream: TextIO = field(default_factory=lambda: sys.stderr)
     done: int = 0
     started: float = field(default_factory=time.monotonic)
     _shown: float = field(default_factory=time.monotonic)
+    _first: float | None = None  # when the first item was done: before it, an engine was starting
 
-    def advance(self, count: int = 1, note: str = "") -> None:
-        self.done += count
+    def advance(self, note: str = "") -> None:
+        self.done += 1
         live = self.stream.isatty()
         now = time.monotonic()
+        self._first = now if self._first is None else self._first
         if now - self._shown >= (0.2 if live else LOG_EVERY):
             self._shown = now
             self.stream.write(f"\r\x1b[K{self.line(note)}" if live else f"{self.line(note)}\n")
@@ -46,14 +47,16 @@ class Progress:
 
     def line(self, note: str = "") -> str:
         finished = self.cached + self.done
-        rate = self.done / self.seconds if self.seconds > 0 else 0.0
-        eta = f"ETA {(self.total - finished) / rate:.0f} s" if rate else "ETA -"
-        parts = [
-            f"{self.label:<44} {finished}/{self.total}",
-            f"{rate:.1f}/s{' ' + self.unit if self.unit else ''}",
-            eta,
-        ]
+        parts = [f"{self.label:<44} {finished}/{self.total}", *self._pace(self.total - finished)]
         return " · ".join(parts + ([note] if note else []))
+
+    def _pace(self, left: int) -> list[str]:
+        """Rate and ETA since the first item; nothing before the second."""
+        seconds = time.monotonic() - self._first if self._first is not None else 0.0
+        if self.done < 2 or seconds <= 0:
+            return []
+        rate = (self.done - 1) / seconds
+        return [f"{rate:.1f}/s" if rate >= 1 else f"{1 / rate:.1f} s each", f"ETA {left / rate:.0f} s"]
 
     @property
     def seconds(self) -> float:

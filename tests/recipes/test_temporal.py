@@ -61,6 +61,16 @@ def test_the_law_of_algorithm_1_holds_by_sql(scripted_recipe: Build, tmp_path: P
     ] * 2  # fmt: skip
 
 
+def test_the_law_holds_for_several_recipes_in_one_store(scripted_recipe: Build, tmp_path: Path) -> None:
+    path = tmp_path / "s.duckdb"
+    for answers in ({"k": 3}, {"k": 4}, {"k": 3}):
+        launch(scripted_recipe(answers={**answers, "max_tokens": 16}), path)
+    launch(scripted_recipe(training={"beta": 0.5}), path)
+    with Store(path, read_only=True) as store:
+        assert store.named("law") == []
+        assert store.query("SELECT count(DISTINCT launch) AS n FROM step") == [{"n": 4}]
+
+
 @pytest.mark.parametrize(
     ("damage", "violation"),
     [

@@ -11,6 +11,7 @@ double BOS, the prompt a prefix of prompt + answer, and an assistant turn that e
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,9 @@ class Chat:
     @classmethod
     def load(cls, path: Path, trust_remote_code: bool = False) -> Chat:
         """The chat of a checkpoint directory. Raises InputError where the contract does not hold."""
-        from transformers import AutoTokenizer
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # torch's, about a package of others
+            from transformers import AutoTokenizer
 
         try:
             tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)

@@ -160,6 +160,7 @@ def environment(settings: Settings, device: str) -> dict[str, str]:
             "VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, cores)),
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
             "VLLM_CPU_KVCACHE_SPACE": "2",
+            "TORCHDYNAMO_DISABLE": "1",  # else a sampling kernel asks for a C++ compiler, and is no faster for it
         }
         if library := _openmp(settings.python or sys.executable):
             wanted["LD_PRELOAD"] = ":".join(filter(None, [str(library), os.environ.get("LD_PRELOAD")]))

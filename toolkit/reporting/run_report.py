@@ -32,6 +32,7 @@ def run_tables(store: Store, launch: str) -> list[Table]:
         table("Training", store.named("run_trainings", launch=launch)),
         table("Verdicts", store.named("run_verdicts", launch=launch)),
         table("Answers", store.named("run_answers", launch=launch)),
+        table("Token gate", store.named("run_gate", launch=launch)),
         table("Drops by reason", store.named("run_drops", launch=launch)),
         table("Training curve", store.named("run_curve", launch=launch)),
         table("Time by stage, all launches of the run", store.named("run_time", launch=launch)),

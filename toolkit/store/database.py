@@ -161,7 +161,7 @@ def boundary(path: Path | None) -> Iterator[None]:
         if "lock" in text and holder:
             problem = f"the store is open in process {holder[1]}"
             remedy = "wait until that process ends, or give this one another file with --store"
-        elif "No space left" in text or "not enough space" in text.lower():
+        elif re.search(r"(?i)no space left|not enough space|file too large|quota exceeded", text):
             problem, remedy = "the disk is full", "free some space and run the same command again: it resumes"
         elif "Permission denied" in text or "read-only" in text.lower():
             problem, remedy = "the store cannot be written", "choose a writable place with --store"
