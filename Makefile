@@ -14,5 +14,5 @@ COMPILE = .venv/bin/uv pip compile pyproject.toml --universal --python-version 3
 pins: setup
 	UV_FIND_LINKS="$$PIP_FIND_LINKS" $(COMPILE) --extra cpu --override requirements/overrides-cpu.txt -o .venv/cpu.txt -q
 	$(COMPILE) --extra gpu --override requirements/overrides-gpu.txt -o .venv/gpu.txt -q
-	for kind in cpu gpu; do grep -v "'never'\|'win32'$$\|'emscripten'$$\|^torch==" .venv/$$kind.txt > requirements/$$kind.txt; \
+	for kind in cpu gpu; do grep -v "== 'never'\|^torch==\|^pywin32==" .venv/$$kind.txt > requirements/$$kind.txt; \
 		sed -n 's/^torch==\([0-9.]*\).*/torch==\1/p' .venv/$$kind.txt | sort -u >> requirements/$$kind.txt; done

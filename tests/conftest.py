@@ -6,6 +6,7 @@ interpreter that would run OpenRLHF. Store, selection, gate, hand-off, resume an
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import stat
@@ -106,6 +107,13 @@ def scripted_recipe(tiny_model: Path, fake_python: Path, tmp_path: Path) -> Call
         return parse(data)
 
     return build
+
+
+def needs(*packages: str) -> None:
+    """Skip, with the reason, where one of these packages is not installed. Nothing is imported."""
+    for package in packages:
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
 
 
 @pytest.fixture

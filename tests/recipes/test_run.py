@@ -58,7 +58,7 @@ def test_a_run_prints_what_happened_and_where_to_look_and_a_rerun_says_it_had_no
     for word in ("What happened", "anchored@1", "guided@2", "Training", "M_f1", "report:", "store:", "lineage:"):
         assert word in first.stdout
     assert "made" in first.stderr
-    report = (tmp_path / "runs" / "reports" / "quick.md").read_text()
+    report = (tmp_path / "runs" / "reports" / "temporal.md").read_text()
     for title in ("Verdicts", "Answers", "Token gate", "Drops by reason", "Training curve", "Time by stage"):
         assert f"## {title}" in report
     assert "method `expected`" in report

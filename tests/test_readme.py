@@ -1,0 +1,81 @@
+"""What the README says to type is typed here, up to the point where a model would be loaded."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from toolkit.config import Recipe
+from toolkit.lab import Lab
+from toolkit.provenance import capture
+from toolkit.recipes.temporal import temporal
+from toolkit.store.database import Store
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMANDS = [line.split("#")[0].strip().removeprefix("$ ") for line in re.findall(r"^    .*-m toolkit.*$", TEXT, re.M)]
+QUERIES = re.findall(r"^    (SELECT .*;)$", TEXT, re.M)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Path:
+    """A working folder where the README's file names exist."""
+    made = tmp_path_factory.mktemp("readme")
+    (made / "prompts.jsonl").write_text("".join(f'{{"prompt": "question {i}"}}\n' for i in range(8000)))
+    (made / "recipes").symlink_to(ROOT / "recipes")
+    (made / "DIR").symlink_to(tiny_model)
+    return made
+
+
+@pytest.fixture
+def store(folder: Path, scripted_recipe: Callable[..., Recipe]) -> Path:
+    """The store that the first command would leave, made by the scripted engine."""
+    path, recipe = folder / "runs" / "store.duckdb", scripted_recipe()
+    if not path.exists():
+        with Lab(recipe, Store(path), capture("quick", recipe.resolved())) as lab:
+            temporal(lab, recipe)
+    return path
+
+
+def test_the_readme_has_commands_and_queries() -> None:
+    assert len(COMMANDS) >= 6
+    assert QUERIES
+
+
+@pytest.mark.parametrize("line", [line for line in COMMANDS if "toolkit.recipes" in line])
+def test_a_recipe_command_of_the_readme_plans(folder: Path, line: str) -> None:
+    words = shlex.split(line)
+    arguments = words[words.index("-m") :]
+    planned = [*arguments, *(["--plan"] if "--plan" not in arguments else [])]
+    done = subprocess.run([sys.executable, *planned], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "4 trainings" in done.stdout
+
+
+@pytest.mark.parametrize("line", [line for line in COMMANDS if "toolkit query" in line and "lineage:" not in line])
+def test_a_query_command_of_the_readme_answers(folder: Path, store: Path, line: str) -> None:
+    words = shlex.split(line.partition("|")[0])
+    done = subprocess.run([sys.executable, *words[1:]], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+
+
+@pytest.mark.parametrize("sql", QUERIES)
+def test_a_query_of_the_readme_answers(store: Path, sql: str) -> None:
+    with Store(store, read_only=True) as opened:
+        assert len(opened.query(sql)) == 5
+
+
+def test_every_named_view_and_file_of_the_readme_is_there() -> None:
+    views = set(re.findall(r"VIEW (\w+)", (ROOT / "toolkit/store/views.sql").read_text()))
+    named = re.search(r"Views for people: (.*?)\.\n", TEXT, re.S)
+    assert named is not None
+    assert set(re.findall(r"`(\w+)`", named[1])) == views
+    for path in re.findall(r"\]\(([^h)][^)]*)\)", TEXT):
+        assert (ROOT / path).exists(), path
