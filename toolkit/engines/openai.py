@@ -60,7 +60,9 @@ class OpenAIEngine:
 
     def _served(self, path: Path) -> str:
         with self._boundary("did not list its models"):
-            served = {model.id: str(getattr(model, "root", None) or model.id) for model in self._client.models.list()}
+            served: dict[str, str] = {
+                model.id: str(getattr(model, "root", None) or model.id) for model in self._client.models.list()
+            }
         for name, root in served.items():
             if Path(root).expanduser().absolute() == path.absolute():
                 return name
