@@ -4,6 +4,7 @@
     ├── RecipeError      a recipe or an option is wrong; nothing was started
     ├── InputError       a prompt file, rubric or model directory is wrong
     ├── StoreError       the DuckDB file cannot be opened, read or written
+    │   └── StoreLocked  another process has it open for writing
     ├── EngineError      an engine did not start, died or answered nonsense
     ├── JudgeError       too few verdicts can be used
     ├── GateError        too few pairs would survive the trainer's tokenisation
@@ -39,6 +40,10 @@ class InputError(ToolkitError):
 
 class StoreError(ToolkitError):
     exit_code = 4
+
+
+class StoreLocked(StoreError):
+    """The one that has it open can be asked instead: toolkit.store.serving."""
 
 
 class EngineError(ToolkitError):

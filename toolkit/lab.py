@@ -25,6 +25,7 @@ from toolkit.progress import Progress
 from toolkit.provenance import Launch
 from toolkit.records import Judgment, Model, Response
 from toolkit.store.database import Store
+from toolkit.store.serving import Server
 
 Answerable = TypeVar("Answerable", Response, Judgment)
 FLUSH_SECONDS = 0.2  # finished rows wait no longer than this for their transaction
@@ -65,6 +66,7 @@ class Lab:
         self.steps: list[Step] = []
         self.past: Model | None = None
         self._chats: dict[str, Chat] = {}
+        self._server = None if planning else Server(store)
         if not planning:
             store.insert("launch", [{**vars(launch), "arguments": list(launch.arguments)}])
 
@@ -75,6 +77,8 @@ class Lab:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.engines.close()
+        if self._server:
+            self._server.close()
         self.store.close()
 
     # models

@@ -11,13 +11,14 @@ Roles follow the paper (arXiv 2508.06026): the present model M_i, the past M_0 a
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from toolkit.identity import Json, content_id, fingerprint
+from toolkit.identity import ID_LENGTH, Json, content_id, fingerprint
 
-Role = Literal["past", "present", "future"]
+Role = Literal["past", "present", "future", "unknown"]  # unknown: of imported answers alone
 Finish = Literal["stop", "length"]
 Status = Literal["scored", "unreadable", "out_of_range", "truncated"]
 
@@ -37,13 +38,28 @@ class Record:
 
 @dataclass(frozen=True)
 class Prompt(Record):
-    """One user turn. `source` says where it came from and is no part of the identity."""
+    """A user turn and, in imported dialogues, the turns before it as (role, content).
+
+    `source` says where it came from and is no part of the identity.
+    """
 
     text: str
     source: str = ""
+    history: tuple[tuple[str, str], ...] = ()
 
     def identity(self) -> Mapping[str, Json]:
-        return {"text": self.text}
+        return {"text": self.text} | ({"history": [list(turn) for turn in self.history]} if self.history else {})
+
+    def messages(self) -> list[dict[str, str]]:
+        """The conversation that asks for an answer."""
+        turns = (*self.history, ("user", self.text))
+        return [{"role": role, "content": content} for role, content in turns]
+
+    def as_text(self) -> str:
+        """What a judge is shown: the user's words, or the dialogue line by line."""
+        if not self.history:
+            return self.text
+        return "\n".join(f"{turn['role']}: {turn['content']}" for turn in self.messages())
 
 
 @dataclass(frozen=True)
@@ -54,6 +70,11 @@ class Model(Record):
     generation config; training: id of the training that made it, None for a base model.
     `path` and `name` are where it lies and what people call it.
     """
+
+    @staticmethod
+    def external(name: str) -> Model:
+        """A model known by name alone: the author or judge of imported rows."""
+        return Model(name, "", f"external:{name}", "external")
 
     name: str
     path: str
@@ -84,14 +105,15 @@ class Response(Record):
 
     `draw` counts the K samples from 0; `role` keeps the present's and the past's draws apart where
     both are one model (iteration 0). tokens: new tokens, EOS included; prompt_tokens: after the template.
+    What was imported was not asked for by us: sampling and seed are None, and the text is the identity.
     """
 
     prompt: str
     model: str
     role: Role
     draw: int
-    sampling: Sampling
-    seed: int
+    sampling: Sampling | None
+    seed: int | None
     # answer
     text: str | None = None
     tokens: int | None = None
@@ -99,6 +121,8 @@ class Response(Record):
     finish: Finish | None = None
 
     def identity(self) -> Mapping[str, Json]:
+        if self.sampling is None:
+            return {"prompt": self.prompt, "model": self.model, "role": self.role, "text": self.text}
         return {
             "prompt": self.prompt,
             "model": self.model,
@@ -113,18 +137,18 @@ class Response(Record):
 class Judgment(Record):
     """One verdict of one judge on one response, or, without `status`, the request for it.
 
-    method: "generated" (a written verdict, parsed) or "expected" (mean score under the token
-    probabilities at the score position). reply: the judge's own words, or the probabilities as JSON.
-    score is None unless status is "scored"; reason says why.
+    method: "generated" (a written verdict, parsed), "expected" (mean score under the token probabilities at the
+    score position) or "given" (read from a score file: no rubric, sampling or seed is known, and the score is the
+    identity). reply: the judge's own words, the probabilities as JSON, or the file's row. score is None unless status is "scored"; reason says why.
     """
 
     response: str
     judge: str
-    rubric: str
-    method: Literal["generated", "expected"]
-    sampling: Sampling
+    rubric: str | None
+    method: Literal["generated", "expected", "given"]
+    sampling: Sampling | None
     draw: int
-    seed: int
+    seed: int | None
     # answer
     reply: str | None = None
     status: Status | None = None
@@ -132,6 +156,8 @@ class Judgment(Record):
     score: float | None = None
 
     def identity(self) -> Mapping[str, Json]:
+        if self.sampling is None:
+            return {"response": self.response, "judge": self.judge, "draw": self.draw, "score": self.score}
         return {
             "response": self.response,
             "judge": self.judge,
@@ -145,16 +171,21 @@ class Judgment(Record):
 
 @dataclass(frozen=True)
 class Pair(Record):
-    """A preference: two responses to one prompt with the scores that ordered them."""
+    """A preference: two responses to one prompt with the scores that ordered them.
+
+    Scores and judge are None where an imported preference names none. `content` is the digest of what the
+    pair says (`pair_content`), of which a set's fingerprint is made.
+    """
 
     prompt: str
     chosen: str
     rejected: str
-    chosen_score: float
-    rejected_score: float
+    chosen_score: float | None
+    rejected_score: float | None
     chosen_role: Role
     rejected_role: Role
-    judge: str
+    judge: str | None
+    content: str = ""
 
     def identity(self) -> Mapping[str, Json]:
         return {
@@ -184,15 +215,17 @@ class Drop:
 class PairSet:
     """A frozen, versioned set of pairs. `fingerprint` is its content, whatever the row order.
 
-    Versions count from 1; 0 is a set that a plan foresees and nobody made.
+    Versions count from 1; 0 is a set that a plan foresees and nobody made. `iteration` is None for a set that no
+    recipe made; `parent` is the version before.
     """
 
     name: str
     version: int
-    iteration: int
+    iteration: int | None
     pairs: tuple[Pair, ...]
     drops: tuple[Drop, ...] = ()
     parent: str | None = None
+    message: str = ""
 
     @property
     def id(self) -> str:
@@ -200,7 +233,20 @@ class PairSet:
 
     @property
     def fingerprint(self) -> str:
-        return fingerprint(pair.id for pair in self.pairs)
+        return fingerprint(pair.content for pair in self.pairs)
+
+
+def pair_content(
+    prompt: str, sides: tuple[str, str], scores: tuple[float | None, float | None], roles: tuple[Role, Role]
+) -> str:
+    """Digest of a pair's prompt (its id), texts, scores (to nine decimals) and roles, each (chosen, rejected).
+
+    Who answered and who judged is lineage and stays out: an export that comes back has the fingerprint it left with.
+    The store's migrations compute the same in SQL.
+    """
+    nanos = [str(round(score * 1e9)) for score in scores if score is not None]
+    lines = [prompt, *(hashlib.sha256(text.encode("utf-8")).hexdigest() for text in sides), *nanos, *roles]
+    return hashlib.sha256("\n".join(lines).encode("utf-8")).hexdigest()[:ID_LENGTH]
 
 
 @dataclass(frozen=True)

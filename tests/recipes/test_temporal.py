@@ -21,7 +21,7 @@ from toolkit.recipes.temporal import temporal
 from toolkit.store.database import Store
 
 Build = Callable[..., Recipe]
-TABLES = ("prompt", "model", "response", "judgment", "pair", "pair_set_member", "training", "training_step", "dropped")
+TABLES = ("prompt", "model", "response", "judgment", "pair", "pair_set_change", "training", "training_step", "dropped")
 
 
 def launch(recipe: Recipe, path: Path, *, planning: bool = False) -> list[Step]:
@@ -43,7 +43,7 @@ def content(path: Path) -> dict[str, list[tuple[Any, ...]]]:
 
 
 def _has_launch(table: str) -> bool:
-    return table not in {"pair_set_member", "training_step", "dropped"}
+    return table not in {"pair_set_change", "training_step", "dropped"}
 
 
 def test_the_law_of_algorithm_1_holds_by_sql(scripted_recipe: Build, tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def judge(lab: Lab, model: Model, responses: Sequence[Response]) -> Pool:
     )
     planned = any(judgment.status is None for judgment in made.records)
     stats: dict[str, int] = Counter(judgment.status for judgment in made.records if judgment.status)
-    most = (len(asked) - made.cached) * asked[0].sampling.max_tokens if asked else 0
+    most = (len(asked) - made.cached) * settings.sampling.max_tokens
     lab.note(Step(lab.iteration, "judge", label, model.id, len(asked), made.cached, made.seconds, most, stats))
     if not planned:
         _stop_rule(made.records, settings.max_unreadable, settings.method)
@@ -96,8 +96,10 @@ def _judge(lab: Lab, model: Model, rubric: Rubric, missing: list[tuple[Judgment,
     prompts = lab.store.find(Prompt, {response.prompt for _, response in missing})
     asked, requests, labels = {}, [], {}
     for judgment, response in missing:
-        request, digits = _request(lab, model, rubric, (judgment, prompts[response.prompt].text, response.text or ""))
-        excess = len(request.tokens) + judgment.sampling.max_tokens - lab.recipe.engine.max_model_len
+        request, digits = _request(
+            lab, model, rubric, (judgment, prompts[response.prompt].as_text(), response.text or "")
+        )
+        excess = len(request.tokens) + request.sampling.max_tokens - lab.recipe.engine.max_model_len
         if excess > 0:
             reason = f"the judge's prompt is {excess} tokens too long for engine.max_model_len"
             yield replace(judgment, reply="", status="unreadable", reason=reason)
@@ -113,12 +115,12 @@ def _request(
 ) -> tuple[Request, Mapping[str, int]]:
     judgment, instruction, answer = case
     messages = rubric.messages(instruction, answer)
-    chat = lab.chat(model)
+    chat, sampling, seed = lab.chat(model), lab.recipe.judge.sampling, judgment.seed or 0
     if judgment.method == "generated":
-        return Request(judgment.id, chat.tokens(messages), judgment.sampling, judgment.seed), {}
+        return Request(judgment.id, chat.tokens(messages), sampling, seed), {}
     low, high = rubric.scale
     tokens, labels = chat.score_position(messages, rubric.lead, [str(points) for points in range(low, high + 1)])
-    return Request(judgment.id, tokens, judgment.sampling, judgment.seed, tuple(labels.values())), labels
+    return Request(judgment.id, tokens, sampling, seed, tuple(labels.values())), labels
 
 
 def _verdict(judgment: Judgment, done: Completion, rubric: Rubric, labels: Mapping[str, int]) -> Judgment:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from datetime import UTC, datetime
+from dataclasses import replace
 
 from toolkit.errors import JudgeError
 from toolkit.lab import Lab, Step
 from toolkit.pairs.selection import Picks, pair_up
+from toolkit.pairs.versions import freeze, versions
 from toolkit.records import Drop, PairSet
 
 
@@ -24,7 +25,9 @@ def pair(lab: Lab, name: str, chosen: Picks, rejected: Picks) -> PairSet:
         return planned
     pairs, drops = pair_up(chosen, rejected)
     _stop_rule(lab, name, len(pairs), drops)
-    made, cached = _freeze(lab, PairSet(name, 0, lab.iteration, tuple(pairs), tuple(drops)))
+    message = f"run {lab.launch.run}, iteration {lab.iteration}"
+    draft = PairSet(name, 0, lab.iteration, tuple(pairs), tuple(drops), message=message)
+    made, cached = _foreseen(lab, draft) if lab.planning else freeze(lab.store, draft, lab.launch.id)
     stats = {"pairs": len(pairs), **Counter(drop.reason for drop in drops)}
     done = len(pairs) if cached else 0
     lab.note(
@@ -33,40 +36,12 @@ def pair(lab: Lab, name: str, chosen: Picks, rejected: Picks) -> PairSet:
     return made
 
 
-def _freeze(lab: Lab, draft: PairSet) -> tuple[PairSet, bool]:
-    known = lab.store.query(
-        "SELECT version, parent FROM pair_set WHERE name = ? AND iteration = ? AND fingerprint = ?",
-        [draft.name, draft.iteration, draft.fingerprint],
-    )
-    if known:
-        version, parent = known[0]["version"], known[0]["parent"]
-        return PairSet(draft.name, version, draft.iteration, draft.pairs, draft.drops, parent), True
-    newest = lab.store.query(
-        "SELECT id, version FROM pair_set WHERE name = ? ORDER BY version DESC LIMIT 1", [draft.name]
-    )
-    version, parent = (newest[0]["version"] + 1, newest[0]["id"]) if newest else (1, None)
-    made = PairSet(draft.name, version, draft.iteration, draft.pairs, draft.drops, parent)
-    if not lab.planning:
-        _store(lab, made)
-    return made, False
-
-
-def _store(lab: Lab, made: PairSet) -> None:
-    row = {
-        "id": made.id,
-        "name": made.name,
-        "version": made.version,
-        "iteration": made.iteration,
-        "fingerprint": made.fingerprint,
-        "parent": made.parent,
-        "created": datetime.now(UTC).isoformat(),
-        "launch": lab.launch.id,
-    }
-    with lab.store.transaction():
-        lab.store.add(made.pairs, launch=lab.launch.id)
-        lab.store.insert("pair_set", [row])
-        lab.store.insert("pair_set_member", [{"pair_set": made.id, "pair": pair.id} for pair in made.pairs])
-        lab.store.insert("dropped", [{**vars(drop), "pair_set": made.id} for drop in made.drops])
+def _foreseen(lab: Lab, draft: PairSet) -> tuple[PairSet, bool]:
+    """For a plan: the version that says the same, or the draft itself; nothing is written."""
+    for version in versions(lab.store, draft.name):
+        if (version.iteration, version.fingerprint) == (draft.iteration, draft.fingerprint):
+            return replace(draft, version=version.version, parent=version.parent), True
+    return draft, False
 
 
 def _stop_rule(lab: Lab, name: str, pairs: int, drops: list[Drop]) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from toolkit.errors import InputError
 from toolkit.judgments.judge import Pool, Scored
-from toolkit.records import Drop, Pair
+from toolkit.records import Drop, Pair, pair_content
 
 
 @dataclass(frozen=True)
@@ -87,13 +87,15 @@ def _in_tie_order(candidates: Sequence[Scored], ties: str) -> Sequence[Scored]:
 
 
 def _pair(prompt: str, high: Scored, low: Scored, judge: str) -> Pair:
+    sides, roles = (high.response.text or "", low.response.text or ""), (high.response.role, low.response.role)
     return Pair(
         prompt=prompt,
         chosen=high.response.id,
         rejected=low.response.id,
         chosen_score=high.score,
         rejected_score=low.score,
-        chosen_role=high.response.role,
-        rejected_role=low.response.role,
+        chosen_role=roles[0],
+        rejected_role=roles[1],
         judge=judge,
+        content=pair_content(prompt, sides, (high.score, low.score), roles),
     )

@@ -48,7 +48,8 @@ def _answer(lab: Lab, model: Model, missing: list[Response], prompts: Mapping[st
     needed = dict.fromkeys(response.prompt for response in missing)
     tokens = {prompt: _render(lab, model, prompts[prompt]) for prompt in needed}
     asked = {response.id: response for response in missing}
-    requests = [Request(r.id, tokens[r.prompt], r.sampling, r.seed) for r in missing]
+    sampling = lab.recipe.answers.sampling
+    requests = [Request(r.id, tokens[r.prompt], sampling, r.seed or 0) for r in missing]
     for done in lab.engine(model).complete(requests):
         answered = asked[done.id]
         yield replace(
@@ -61,7 +62,7 @@ def _answer(lab: Lab, model: Model, missing: list[Response], prompts: Mapping[st
 
 
 def _render(lab: Lab, model: Model, prompt: Prompt) -> tuple[int, ...]:
-    tokens = lab.chat(model).tokens([{"role": "user", "content": prompt.text}])
+    tokens = lab.chat(model).tokens(prompt.messages())
     room = lab.recipe.engine.max_model_len - lab.recipe.answers.max_tokens
     if len(tokens) > room:
         raise InputError(

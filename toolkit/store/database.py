@@ -1,8 +1,9 @@
 """The store: every record of every run in one DuckDB file. The only module that imports duckdb.
 
 Append-only: rows are inserted once, by content id, and never updated; inserting again is a no-op.
-One process writes; DuckDB lets no other process in meanwhile and says so (StoreError). A killed
-process loses what was not committed yet, never more: the write-ahead log is replayed at the next open.
+One process writes; DuckDB lets no other process in meanwhile (StoreLocked), so the writer answers readers
+(serving.py). A killed process loses what was not committed yet, never more: the write-ahead log is replayed at the
+next open. No statement can read or write another file, attach, or load an extension, whoever wrote it.
 
 Tables bear the records' names and are made by `migrations/*.sql`, numbered and applied once.
 Views for people (plural names) are `views.sql`; questions with a name are `queries/*.sql`.
@@ -20,10 +21,12 @@ from typing import Any
 
 import duckdb
 
-from toolkit.errors import StoreError
+from toolkit.errors import StoreError, StoreLocked
 from toolkit.store.rows import Table, table_of
 
 _HERE = Path(__file__).parent
+_CONFIG: dict[str, Any] = {"enable_external_access": False}
+_READING = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
 
 
 class Store:
@@ -37,10 +40,10 @@ class Store:
         if path is not None and read_only and not path.exists():
             raise StoreError(f"no store {path}", remedy="run a recipe first, or name the file with --store")
         with boundary(path):
-            self._db = duckdb.connect(str(path or ":memory:"), read_only=read_only)
+            self._db = duckdb.connect(str(path or ":memory:"), read_only=read_only, config=_CONFIG)
             self._db.execute("SET TimeZone = 'UTC'")
-            if not read_only:
-                self._migrate()
+            self._db.execute("SET lock_configuration = true")
+            self._migrate(read_only)
 
     def __enter__(self) -> Store:
         return self
@@ -67,9 +70,8 @@ class Store:
         """The records of this kind among these ids, by id."""
         table = table_of(kind)
         sql = f"SELECT {', '.join(table.columns)} FROM {table.name} WHERE id IN (SELECT unnest(?::VARCHAR[]))"
-        with boundary(self.path):
-            rows = self._db.execute(sql, [list(ids)]).fetchall()
-        records = [table.from_row(row) for row in rows]
+        rows = self.query(sql, [list(ids)])
+        records = [table.from_row(list(row.values())) for row in rows]
         return {record.id: record for record in records}
 
     def insert(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -105,6 +107,26 @@ class Store:
             names = [column[0] for column in cursor.description or ()]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
+    def arrow(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> Any:
+        """The answer to one reading statement as a pyarrow.Table. Raises StoreError for any other statement."""
+        with boundary(self.path):
+            statements = duckdb.extract_statements(sql)
+            if len(statements) != 1 or statements[0].type not in _READING:
+                kinds = ", ".join(str(statement.type).rpartition(".")[2] for statement in statements) or "nothing"
+                raise StoreError(
+                    f"only one reading statement is taken here, not {kinds}",
+                    remedy="ask with SELECT or FROM; the toolkit alone writes a store",
+                )
+            return self._db.sql(sql, params=parameters or None).to_arrow_table()
+
+    def snapshot(self) -> Store:
+        """The same store on a connection of its own, for another thread: it sees what was committed."""
+        other = object.__new__(Store)
+        other.path, other._columns = self.path, self._columns
+        with boundary(self.path):
+            other._db = self._db.cursor()
+        return other
+
     def named(self, name: str, **parameters: Any) -> list[dict[str, Any]]:
         """Rows of the shipped query of this name; its `$name` parameters are keywords."""
         path = _HERE / "queries" / f"{name}.sql"
@@ -127,21 +149,31 @@ class Store:
             self._columns[table] = {row["c"]: row["t"] for row in rows}
         return self._columns[table]
 
-    def _migrate(self) -> None:
-        self._db.execute("CREATE TABLE IF NOT EXISTS migration (number INTEGER PRIMARY KEY, name VARCHAR NOT NULL)")
-        done = {row[0] for row in self._db.execute("SELECT number FROM migration").fetchall()}
+    def _migrate(self, read_only: bool) -> None:
         steps = {int(path.name[:4]): path for path in sorted((_HERE / "migrations").glob("[0-9]*.sql"))}
+        if not read_only:
+            self._db.execute("CREATE TABLE IF NOT EXISTS migration (number INTEGER PRIMARY KEY, name VARCHAR NOT NULL)")
+        if not self._db.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'migration'").fetchall():
+            raise StoreError("this DuckDB file is no store", where=self.path, remedy="name another file with --store")
+        done = {row[0] for row in self._db.execute("SELECT number FROM migration").fetchall()}
         if newer := done - set(steps):
             raise StoreError(
                 f"the store has migration {max(newer)}, this toolkit knows {max(steps)}",
                 where=self.path,
                 remedy="upgrade the toolkit",
             )
-        for number in sorted(set(steps) - done):
+        if read_only and set(steps) - done:
+            raise StoreError(
+                f"the store has migration {max(done, default=0)}, this toolkit reads {max(steps)}",
+                where=self.path,
+                remedy=f"copy the file if you want to keep it as it is, then: python -m toolkit doctor --store {self.path}",
+            )
+        for number in () if read_only else sorted(set(steps) - done):
             with self.transaction():
                 self._db.execute(steps[number].read_text(encoding="utf-8"))
                 self._db.execute("INSERT INTO migration VALUES (?, ?)", [number, steps[number].stem])
-        self._db.execute((_HERE / "views.sql").read_text(encoding="utf-8"))
+        if not read_only:
+            self._db.execute((_HERE / "views.sql").read_text(encoding="utf-8"))
 
 
 def queries() -> dict[str, str]:
@@ -159,9 +191,12 @@ def boundary(path: Path | None) -> Iterator[None]:
         text = str(error)
         holder = re.search(r"\(PID (\d+)\)", text)
         if "lock" in text and holder:
-            problem = f"the store is open in process {holder[1]}"
-            remedy = "wait until that process ends, or give this one another file with --store"
-        elif re.search(r"(?i)no space left|not enough space|file too large|quota exceeded", text):
+            raise StoreLocked(
+                f"the store is open in process {holder[1]}",
+                where=path or "memory",
+                remedy="wait until that process ends, or give this one another file with --store",
+            ) from error
+        if re.search(r"(?i)no space left|not enough space|file too large|quota exceeded", text):
             problem, remedy = "the disk is full", "free some space and run the same command again: it resumes"
         elif "Permission denied" in text or "read-only" in text.lower():
             problem, remedy = "the store cannot be written", "choose a writable place with --store"

@@ -38,6 +38,10 @@ def _write(value: Any) -> Any:
 
 
 def _read(name: str, value: Any) -> Any:
+    if name == "sampling" and value is None:
+        return None
+    if name == "history":
+        return tuple((role, content) for role, content in json.loads(value))
     if name == "sampling":
         data: Mapping[str, Any] = json.loads(value)
         return Sampling(float(data["temperature"]), float(data["top_p"]), int(data["max_tokens"]))

@@ -12,6 +12,38 @@ FROM judgment j JOIN model m ON m.id = j.judge LEFT JOIN rubric b ON b.id = j.ru
 CREATE OR REPLACE VIEW scores AS
 SELECT s.*, m.name AS model_name FROM score s JOIN model m ON m.id = s.model;
 
+-- Members of sets: of one, members('guided@3'), or of all, pair_set_members. A set stored as a change (base) is what its
+-- bases add and remove, the nearest of them last.
+CREATE OR REPLACE MACRO members(version) AS TABLE
+WITH RECURSIVE chain AS (
+    SELECT id, base, 0 AS depth FROM pair_set WHERE id = version
+    UNION ALL
+    SELECT s.id, s.base, c.depth + 1 FROM pair_set s JOIN chain c ON s.id = c.base
+)
+SELECT x.pair FROM pair_set_change x JOIN chain c ON c.id = x.pair_set GROUP BY x.pair HAVING arg_min(x.added, c.depth);
+
+CREATE OR REPLACE VIEW pair_set_members AS
+WITH RECURSIVE chain AS (
+    SELECT id AS pair_set, id, base, 0 AS depth FROM pair_set
+    UNION ALL
+    SELECT c.pair_set, s.id, s.base, c.depth + 1 FROM pair_set s JOIN chain c ON s.id = c.base
+)
+SELECT c.pair_set, x.pair FROM pair_set_change x JOIN chain c ON c.id = x.pair_set
+GROUP BY c.pair_set, x.pair HAVING arg_min(x.added, c.depth);
+
+-- The content of every pair computed from its texts again, to hold against the stored one.
+CREATE OR REPLACE VIEW pair_contents AS
+SELECT
+    x.id AS pair, x.content AS stored,
+    sha256(concat_ws(
+        chr(10), x.prompt, sha256(c.text), sha256(r.text), round(x.chosen_score * 1e9)::BIGINT,
+        round(x.rejected_score * 1e9)::BIGINT, x.chosen_role, x.rejected_role
+    ))[:24] AS content
+FROM pair x JOIN response c ON c.id = x.chosen JOIN response r ON r.id = x.rejected;
+
+CREATE OR REPLACE VIEW tags AS
+SELECT name, tag, arg_max(pair_set, created) AS pair_set, max(created) AS created FROM tag GROUP BY name, tag;
+
 -- One row per pair and set it belongs to, both texts beside their scores and roles.
 CREATE OR REPLACE VIEW pairs AS
 SELECT
@@ -22,7 +54,7 @@ SELECT
     c.tokens AS chosen_tokens, r.tokens AS rejected_tokens,
     length(c.text) AS chosen_characters, length(r.text) AS rejected_characters
 FROM pair_set s
-JOIN pair_set_member m ON m.pair_set = s.id
+JOIN pair_set_members m ON m.pair_set = s.id
 JOIN pair x ON x.id = m.pair
 JOIN prompt p ON p.id = x.prompt
 JOIN response c ON c.id = x.chosen
@@ -30,11 +62,14 @@ JOIN response r ON r.id = x.rejected;
 
 CREATE OR REPLACE VIEW pair_sets AS
 SELECT
-    s.*,
-    (SELECT count(*) FROM pair_set_member m WHERE m.pair_set = s.id) AS pairs,
+    s.*, s.size AS pairs, l.run, l.author,
+    (SELECT list(t.tag ORDER BY t.tag) FROM tags t WHERE t.pair_set = s.id) AS tags,
     (SELECT count(*) FROM dropped d WHERE d.pair_set = s.id AND d.stage = 'selection') AS dropped_in_selection,
-    (SELECT count(*) FROM dropped d WHERE d.pair_set = s.id AND d.stage = 'gate') AS dropped_at_gate
-FROM pair_set s;
+    (SELECT count(*) FROM dropped d WHERE d.pair_set = s.id AND d.stage = 'gate') AS dropped_at_gate,
+    (SELECT count(*) FROM rejected_row r WHERE r.pair_set = s.id) AS rejected_rows
+FROM pair_set s LEFT JOIN launch l ON l.id = s.launch;
+
+CREATE OR REPLACE VIEW rejected_rows AS FROM rejected_row;
 
 CREATE OR REPLACE VIEW training_steps AS
 SELECT t.model, t.pair_set, s.* FROM training_step s JOIN training t ON t.id = s.training;
@@ -50,3 +85,46 @@ FROM pairs GROUP BY ALL;
 
 CREATE OR REPLACE VIEW launches AS FROM launch;
 CREATE OR REPLACE VIEW steps AS SELECT l.run, l.started, s.* FROM step s JOIN launch l ON l.id = s.launch;
+
+-- What version b says that a does not: FROM pair_diff('anchored@1', 'guided@1'). Pairs with equal content are left out;
+-- where a prompt has several pairs in a set, they are compared in the order of their ids.
+CREATE OR REPLACE MACRO pair_diff(a, b) AS TABLE
+WITH before AS (
+    SELECT x.*, row_number() OVER (PARTITION BY x.prompt ORDER BY x.id) AS place FROM members(a) m JOIN pair x ON x.id = m.pair
+    WHERE x.content NOT IN (SELECT y.content FROM members(b) n JOIN pair y ON y.id = n.pair)
+),
+after AS (
+    SELECT x.*, row_number() OVER (PARTITION BY x.prompt ORDER BY x.id) AS place FROM members(b) m JOIN pair x ON x.id = m.pair
+    WHERE x.content NOT IN (SELECT y.content FROM members(a) n JOIN pair y ON y.id = n.pair)
+),
+joined AS (
+    SELECT
+        coalesce(o.prompt, n.prompt) AS prompt, o.id AS before, n.id AS after,
+        oc.text AS chosen_before, nc.text AS chosen_after, r.text AS rejected_before, s.text AS rejected_after,
+        o.chosen_score AS chosen_score_before, n.chosen_score AS chosen_score_after,
+        o.rejected_score AS rejected_score_before, n.rejected_score AS rejected_score_after,
+        o.chosen_role AS chosen_role_before, n.chosen_role AS chosen_role_after,
+        o.rejected_role AS rejected_role_before, n.rejected_role AS rejected_role_after
+    FROM before o FULL JOIN after n ON o.prompt = n.prompt AND o.place = n.place
+    LEFT JOIN response oc ON oc.id = o.chosen LEFT JOIN response nc ON nc.id = n.chosen
+    LEFT JOIN response r ON r.id = o.rejected LEFT JOIN response s ON s.id = n.rejected
+)
+SELECT
+    CASE WHEN before IS NULL THEN 'added' WHEN after IS NULL THEN 'removed' ELSE 'changed' END AS change,
+    CASE
+        WHEN before IS NULL OR after IS NULL THEN NULL
+        ELSE concat_ws(
+            '+',
+            CASE WHEN chosen_before <> chosen_after THEN 'chosen' END,
+            CASE WHEN rejected_before <> rejected_after THEN 'rejected' END,
+            CASE
+                WHEN chosen_score_before IS DISTINCT FROM chosen_score_after
+                OR rejected_score_before IS DISTINCT FROM rejected_score_after THEN 'score'
+            END,
+            CASE WHEN chosen_role_before <> chosen_role_after OR rejected_role_before <> rejected_role_after THEN 'role' END
+        )
+    END AS what,
+    p.text AS prompt_text,
+    (chosen_score_after - rejected_score_after) - (chosen_score_before - rejected_score_before) AS gap_change,
+    joined.*
+FROM joined JOIN prompt p ON p.id = joined.prompt;

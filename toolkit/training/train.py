@@ -148,7 +148,7 @@ def _rows(lab: Lab, case: _Case) -> list[Row]:
     chat = lab.chat(case.parent)
     rows = []
     for pair in pairs:
-        messages = [{"role": "user", "content": prompts[pair.prompt].text}]
+        messages = prompts[pair.prompt].messages()
         chosen, rejected = answers[pair.chosen], answers[pair.rejected]
         rows.append(
             Row(
