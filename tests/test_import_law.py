@@ -25,6 +25,7 @@ ORDER = (
     ("diagnostics",),
     ("reporting",),
     ("recipes",),
+    ("commands",),
     ("__main__",),
 )
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import platform
@@ -37,6 +38,7 @@ class Launch:
     arguments: tuple[str, ...]
     versions: Mapping[str, str]
     hardware: Mapping[str, Any]
+    author: str = ""  # TOOLKIT_AUTHOR, else the user's name
 
 
 def capture(run: str, recipe: Mapping[str, Any]) -> Launch:
@@ -51,6 +53,7 @@ def capture(run: str, recipe: Mapping[str, Any]) -> Launch:
         arguments=redact(sys.argv),
         versions=_versions(),
         hardware=_hardware(),
+        author=_author(),
     )
 
 
@@ -118,6 +121,13 @@ def _gpus() -> list[str]:
         return []
     command = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
     return _output(command).splitlines()
+
+
+def _author() -> str:
+    try:
+        return os.environ.get("TOOLKIT_AUTHOR") or getpass.getuser()
+    except (KeyError, OSError):  # a user without a name, as in some containers
+        return "unknown"
 
 
 def _commit() -> str | None:

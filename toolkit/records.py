@@ -138,8 +138,9 @@ class Judgment(Record):
     """One verdict of one judge on one response, or, without `status`, the request for it.
 
     method: "generated" (a written verdict, parsed), "expected" (mean score under the token probabilities at the
-    score position) or "given" (read from a score file: no rubric, sampling or seed is known, and the score is the
-    identity). reply: the judge's own words, the probabilities as JSON, or the file's row. score is None unless status is "scored"; reason says why.
+    score position) or "given" (read from a score file: rubric, sampling and seed are unknown, and the score is part
+    of the identity). reply: the judge's own words, the probabilities as JSON, or the file's row.
+    score is None unless status is "scored"; reason says why.
     """
 
     response: str
@@ -202,9 +203,9 @@ class Pair(Record):
 
 @dataclass(frozen=True)
 class Drop:
-    """Why a prompt gave no pair (stage "selection") or a pair was not trained on (stage "gate")."""
+    """Why a prompt gave no pair ("selection"), a filter took a pair out, or one was not trained on ("gate")."""
 
-    stage: Literal["selection", "gate"]
+    stage: Literal["selection", "filter", "gate"]
     prompt: str
     reason: str
     pair: str | None = None

@@ -78,7 +78,7 @@ def test_a_real_run_killed_in_every_stage_ends_whole_and_its_model_is_another(tm
         assert [row["name"] for row in store.query("SELECT name FROM model ORDER BY name")] == ["M_0", "M_1", "M_f0"]
         assert store.query("SELECT count(*) AS n FROM training") == [{"n": 2}]
         steps = store.query("SELECT value FROM training_step WHERE metric = 'grad_norm'")
-        lineage = store.named("lineage", model="M_1")
+        lineage = store.named("lineage", target="M_1")
         trained = tmp_path / store.query("SELECT path FROM model WHERE name = 'M_1'")[0]["path"]
     assert steps
     assert all(row["value"] > 0 for row in steps)

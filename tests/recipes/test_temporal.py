@@ -52,7 +52,7 @@ def test_the_law_of_algorithm_1_holds_by_sql(scripted_recipe: Build, tmp_path: P
         assert store.named("law") == []
         counts = store.query("SELECT count(*) AS n, count(DISTINCT pair_set) AS sets FROM training")
         roles = store.query("SELECT DISTINCT chosen_role AS c, rejected_role AS r FROM pair")
-        assert store.named("lineage", model="M_2")
+        assert store.named("lineage", target="M_2")
     assert counts == [{"n": 4, "sets": 4}]
     assert {row["c"] for row in roles} == {"present", "future"}
     assert {row["r"] for row in roles} == {"present", "past"}

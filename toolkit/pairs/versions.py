@@ -26,9 +26,9 @@ from toolkit.store.database import Store
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 WHOLE_BELOW = 2  # a change is stored as such where the set has more than this many pairs for each changed one
-_FINGERPRINT = (
-    "sha256('set' || chr(10) || '[' || coalesce(string_agg('\"' || p.content || '\"', ',' ORDER BY p.content), '') || ']')"
-    "[:24]"
+_FINGERPRINT = (  # identity.fingerprint in SQL
+    "sha256('set' || chr(10) || '[' || "
+    "coalesce(string_agg('\"' || p.content || '\"', ',' ORDER BY p.content), '') || ']')[:24]"
 )
 
 
@@ -71,7 +71,7 @@ def freeze(store: Store, draft: PairSet, launch: str) -> tuple[PairSet, bool]:
 def stage(store: Store, pairs: Iterable[str]) -> None:
     """Name the members of the set to be committed, by pair id."""
     store.query("CREATE OR REPLACE TEMP TABLE staged (pair VARCHAR)")
-    store.insert("staged", [{"pair": pair} for pair in pairs])
+    store.query("INSERT INTO staged SELECT unnest(?::VARCHAR[])", [list(pairs)])
 
 
 def commit(store: Store, draft: PairSet, launch: str) -> tuple[Version, bool]:
@@ -199,13 +199,9 @@ def delete(store: Store, reference: str, launch: str, *, reason: str = "", force
         for child in store.query("SELECT * FROM pair_set WHERE base = ?", [version.id]):
             _make_whole(store, Version(**child))
         store.insert("pair_set_deleted", [row])
-        for table, column in (
-            ("pair_set_change", "pair_set"),
-            ("dropped", "pair_set"),
-            ("tag", "pair_set"),
-            ("pair_set", "id"),
-        ):
-            store.query(f"DELETE FROM {table} WHERE {column} = ?", [version.id])
+        for table in ("pair_set_change", "dropped", "rejected_row", "tag"):
+            store.query(f"DELETE FROM {table} WHERE pair_set = ?", [version.id])
+        store.query("DELETE FROM pair_set WHERE id = ?", [version.id])
         store.query("DELETE FROM pair WHERE id NOT IN (SELECT pair FROM pair_set_change)")
     return version
 
@@ -214,8 +210,8 @@ def _write_members(store: Store, version: str, before: Version | None, size: int
     """Store the staged pairs as a change of the version before where that is small, else whole; returns the base."""
     if before:
         changes = (
-            "SELECT pair, true AS added FROM (SELECT pair FROM staged EXCEPT SELECT pair FROM members($base)) UNION ALL "
-            "SELECT pair, false FROM (SELECT pair FROM members($base) EXCEPT SELECT pair FROM staged)"
+            "SELECT pair, true AS added FROM (SELECT pair FROM staged EXCEPT SELECT pair FROM members($base)) "
+            "UNION ALL SELECT pair, false FROM (SELECT pair FROM members($base) EXCEPT SELECT pair FROM staged)"
         )
         store.query(f"CREATE OR REPLACE TEMP TABLE changes AS {changes}", {"base": before.id})
         changed = store.query("SELECT count(*) AS n FROM changes")[0]["n"]
@@ -267,11 +263,9 @@ def _as_of(known: list[Version], text: str) -> list[Version]:
 
 def _deleted(store: Store, reference: str) -> str:
     rows = store.query("SELECT deleted, reason FROM pair_set_deleted WHERE id = ?", [reference])
-    return (
-        f"{reference} was deleted on {rows[0]['deleted']:%Y-%m-%d}: {rows[0]['reason'] or 'no reason given'}"
-        if rows
-        else ""
-    )
+    if not rows:
+        return ""
+    return f"{reference} was deleted on {rows[0]['deleted']:%Y-%m-%d}: {rows[0]['reason'] or 'no reason given'}"
 
 
 def _offer(store: Store, name: str | None = None) -> str:

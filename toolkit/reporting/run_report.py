@@ -75,5 +75,5 @@ def _next_steps(store: Store, launch: Launch, path: Path) -> str:
     lines = [f"report:  {path}", f"store:   {store.path}"]
     if newest:
         model = newest[-1]["model"]
-        lines.append(f"lineage: python -m toolkit query lineage model={model} --store {store.path}")
+        lines.append(f"lineage: python -m toolkit lineage {model} --store {store.path}")
     return "\n".join(lines)

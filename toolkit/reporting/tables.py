@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from toolkit.safe_text import one_line
@@ -33,19 +34,23 @@ class Table:
         return "\n".join([self.title, "-" * max(len(line) for line in lines), *lines])
 
 
-def table(title: str, rows: Sequence[Mapping[str, Any]]) -> Table:
-    """A table of query rows, one column a key."""
+def table(title: str, rows: Sequence[Mapping[str, Any]], limit: int = 0) -> Table:
+    """A table of query rows, one column a key; texts are cut at `limit` characters if set."""
     columns = tuple(rows[0]) if rows else ()
-    return Table(title, columns, tuple(tuple(show(row[column]) for column in columns) for row in rows))
+    return Table(title, columns, tuple(tuple(show(row[column], limit) for column in columns) for row in rows))
 
 
-def show(value: Any) -> str:
-    """A cell: floats to four significant digits, nothing as a dash, text without control characters."""
+def show(value: Any, limit: int = 0) -> str:
+    """A cell: floats to four significant digits, nothing as a dash, times to the second, text in one line."""
     if value is None:
         return "-"
     if isinstance(value, float):
         return f"{value:.4g}"
-    return one_line(str(value))
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%M:%S")
+    if isinstance(value, list):
+        value = ", ".join(map(str, value))
+    return one_line(str(value), limit)
 
 
 def _line(cells: Iterable[str]) -> str:

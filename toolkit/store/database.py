@@ -137,7 +137,7 @@ class Store:
         if wanted != set(parameters):
             raise StoreError(
                 f"query {name!r} takes {sorted(wanted) or 'no parameters'}, not {sorted(parameters)}",
-                remedy="write for example: toolkit query lineage model=ID",
+                remedy="write for example: python -m toolkit query lineage target=M_1",
             )
         return self.query(sql, parameters)
 
@@ -166,7 +166,7 @@ class Store:
             raise StoreError(
                 f"the store has migration {max(done, default=0)}, this toolkit reads {max(steps)}",
                 where=self.path,
-                remedy=f"copy the file if you want to keep it as it is, then: python -m toolkit doctor --store {self.path}",
+                remedy=f"keep a copy of the file, then migrate it: python -m toolkit doctor --store {self.path}",
             )
         for number in () if read_only else sorted(set(steps) - done):
             with self.transaction():

@@ -4,9 +4,9 @@ DuckDB lets one process write and no other one in. So the writer listens on `STO
 answers each query from a snapshot of its own: committed rows, never half a transaction. `open_reader` opens the file
 where nobody writes, and asks the writer where one does; both give the same `query`.
 
-On the wire: a JSON line {"sql", "parameters"} to the writer; back one JSON line, {"error"} or {"bytes": N}, then N bytes
-of an Arrow IPC stream. A client's connection asks any number of queries. Left out: other machines. There, copy the file
-after the run, or after `CHECKPOINT`.
+On the wire: a JSON line {"sql", "parameters"} to the writer; back one JSON line, {"error"} or {"bytes": N}, then N
+bytes of an Arrow IPC stream. A connection asks any number of queries. Left out: readers on other machines, which
+need a copy of the file; and the plain `duckdb` client, which opens the file once nobody writes it.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class RemoteStore(Store):
 
 
 def open_reader(path: Path) -> Store:
-    """The store for reading: the file, or, while a run writes it, the run. Raises StoreError where neither is to be had."""
+    """The store for reading: the file, or, while a run writes it, the run. Raises StoreError where neither answers."""
     try:
         return Store(path, read_only=True)
     except StoreLocked:

@@ -128,3 +128,22 @@ SELECT
     (chosen_score_after - rejected_score_after) - (chosen_score_before - rejected_score_before) AS gap_change,
     joined.*
 FROM joined JOIN prompt p ON p.id = joined.prompt;
+
+-- One row per verdict that ordered a pair, from the model that was trained on it (if one was) down to the raw reply.
+CREATE OR REPLACE VIEW lineage AS
+SELECT
+    t.model, m.name AS model_name, m.weights, t.id AS training, x.pair_set, x.id AS pair, x.prompt, x.prompt_text,
+    side.side, side.role, side.response, side.text, maker.id AS answered_by, maker.name AS answered_by_name,
+    r.sampling, r.seed, j.judge, judge.name AS judge_name, j.method, j.rubric, j.draw, j.reply, j.status, j.score
+FROM pairs x
+LEFT JOIN training t ON t.pair_set = x.pair_set
+LEFT JOIN model m ON m.id = t.model
+CROSS JOIN LATERAL (
+    SELECT 'chosen' AS side, x.chosen AS response, x.chosen_text AS text, x.chosen_role AS role
+    UNION ALL
+    SELECT 'rejected', x.rejected, x.rejected_text, x.rejected_role
+) AS side
+JOIN response r ON r.id = side.response
+JOIN model maker ON maker.id = r.model
+LEFT JOIN judgment j ON j.response = side.response AND j.judge = x.judge
+LEFT JOIN model judge ON judge.id = j.judge;

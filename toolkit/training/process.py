@@ -150,4 +150,6 @@ def _error(problem: str, job: TrainerJob, remedy: str = "") -> TrainerError:
     tail = told[-TAIL_LINES:]
     causes = dict.fromkeys(line for line in told[:-TAIL_LINES] if RAISED.match(line))
     words = "\n".join(f"    {line[:300]}" for line in (*causes, *tail))
+    if "No space left on device" in words:
+        remedy = f"free some space beside {job.output} and run the same command again: it resumes"
     return TrainerError(f"{problem}; its last words:\n{words}", where=log, remedy=remedy or "read the end of its log")

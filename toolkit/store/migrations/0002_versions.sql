@@ -91,13 +91,28 @@ DROP TABLE pair_set_member;
 DROP TABLE pair_set;
 ALTER TABLE pair_set_2 RENAME TO pair_set;
 
+-- Why a prompt gave no pair (selection), a filter took one out, or a pair was not trained on (gate).
+CREATE TABLE dropped_2 (
+    pair_set VARCHAR NOT NULL,
+    stage VARCHAR NOT NULL CHECK (stage IN ('selection', 'filter', 'gate')),
+    prompt VARCHAR NOT NULL,
+    pair VARCHAR,
+    reason VARCHAR NOT NULL,
+    detail VARCHAR NOT NULL,
+    UNIQUE (pair_set, stage, prompt, pair, reason)
+);
+INSERT INTO dropped_2 FROM dropped;
+DROP TABLE dropped;
+ALTER TABLE dropped_2 RENAME TO dropped;
+
 -- A name for a version. A tag that moves is a new row; the newest counts.
 CREATE TABLE tag (
     name VARCHAR NOT NULL,
     tag VARCHAR NOT NULL,
     pair_set VARCHAR NOT NULL,
     created TIMESTAMPTZ NOT NULL,
-    launch VARCHAR NOT NULL
+    launch VARCHAR NOT NULL,
+    PRIMARY KEY (name, tag, created)
 );
 
 -- What a deletion leaves: the number is never given again, and what it was stays known.
@@ -120,5 +135,6 @@ CREATE TABLE rejected_row (
     reason VARCHAR NOT NULL,
     detail VARCHAR NOT NULL,
     row VARCHAR NOT NULL,
-    launch VARCHAR NOT NULL
+    launch VARCHAR NOT NULL,
+    PRIMARY KEY (pair_set, place, reason)
 );

@@ -1,0 +1,1 @@
+"""The commands of `python -m toolkit`, a file for each kind of question."""

@@ -1,0 +1,62 @@
+"""Is the store whole? Migrates an older one, then checks fingerprints, contents and references."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end, show
+from toolkit.errors import StoreError
+from toolkit.pairs.versions import verify, versions
+from toolkit.store.database import Store
+
+# child table, column, parent table
+REFERENCES = (
+    ("response", "prompt", "prompt"),
+    ("response", "model", "model"),
+    ("judgment", "response", "response"),
+    ("judgment", "judge", "model"),
+    ("pair", "prompt", "prompt"),
+    ("pair", "chosen", "response"),
+    ("pair", "rejected", "response"),
+    ("pair_set_change", "pair", "pair"),
+    ("pair_set_change", "pair_set", "pair_set"),
+    ("training", "model", "model"),
+    ("training_step", "training", "training"),
+    ("score", "model", "model"),
+)
+
+
+def doctor(store: StoreOption = DEFAULT, as_json: JsonOption = False) -> None:
+    """Migrate an older store and check it: fingerprints of every version, contents of every pair, references."""
+    end(lambda: _doctor(store, as_json))
+
+
+def _doctor(path: Path, as_json: bool) -> None:
+    if not path.exists():
+        raise StoreError(f"no store {path}", remedy="name the file with --store")
+    with Store(path) as store:
+        rows = examine(store)
+    show("Store", rows, as_json=as_json, wide=True)
+    if bad := [row for row in rows if row["found"]]:
+        raise StoreError(
+            f"{len(bad)} of {len(rows)} checks failed", where=path, remedy="restore the store from a backup"
+        )
+
+
+def examine(store: Store) -> list[dict[str, object]]:
+    """Each check with what it found wrong; nothing found is an empty text."""
+    rows: list[dict[str, object]] = []
+    for version in versions(store):
+        try:
+            verify(store, version)
+            found = ""
+        except StoreError as error:
+            found = error.problem
+        rows.append({"check": f"fingerprint of {version.id}", "found": found})
+    changed = store.query("SELECT count(*) AS n FROM pair_contents WHERE stored IS DISTINCT FROM content")[0]["n"]
+    rows.append({"check": "texts and scores of every pair", "found": f"{changed} pairs differ" if changed else ""})
+    for child, column, parent in REFERENCES:
+        sql = f"SELECT count(*) AS n FROM {child} c WHERE c.{column} NOT IN (SELECT id FROM {parent})"
+        lost = store.query(sql)[0]["n"]
+        rows.append({"check": f"{child}.{column}", "found": f"{lost} rows point nowhere" if lost else ""})
+    return rows

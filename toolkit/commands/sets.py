@@ -1,0 +1,111 @@
+"""Versions of pair sets: list, look at, compare, name, delete."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, WideOption, end, reading, show, writing
+from toolkit.pairs.diff import diff as difference
+from toolkit.pairs.versions import delete as remove
+from toolkit.pairs.versions import load, resolve
+from toolkit.pairs.versions import tag as name_version
+
+Reference = Annotated[str, typer.Argument(help="name, name@3, name@tag, name@2026-11-24T10:00 or name-ITERATION.")]
+
+
+def sets(
+    name: Annotated[str, typer.Argument(help="Versions of this set only.")] = "",
+    store: StoreOption = DEFAULT,
+    as_json: JsonOption = False,
+) -> None:
+    """Every version with its size, tags, fingerprint and who made it when: sets guided."""
+    end(lambda: _sets(name, store, as_json))
+
+
+def pairs(
+    reference: Reference,
+    store: StoreOption = DEFAULT,
+    limit: Annotated[int, typer.Option(help="Most pairs to print; 0 is all.", min=0)] = 20,
+    as_json: JsonOption = False,
+    wide: WideOption = False,
+) -> None:
+    """The pairs of a version, its members checked against its fingerprint: pairs guided@1."""
+    end(lambda: _pairs(reference, store, limit, as_json, wide))
+
+
+def diff(
+    a: Reference,
+    b: Reference,
+    store: StoreOption = DEFAULT,
+    as_json: JsonOption = False,
+    wide: WideOption = False,
+) -> None:
+    """What version B says that A does not, counted and row by row: diff anchored-0 guided-0."""
+    end(lambda: _diff(a, b, store, as_json, wide))
+
+
+def tag(
+    reference: Reference,
+    name: Annotated[str, typer.Argument(help="The tag; naming another version moves it.")],
+    store: StoreOption = DEFAULT,
+) -> None:
+    """Name a version: tag guided@3 paper."""
+    end(lambda: _tag(reference, name, store))
+
+
+def delete(
+    reference: Reference,
+    reason: Annotated[str, typer.Option(help="Kept beside the deletion.")] = "",
+    force: Annotated[bool, typer.Option(help="Also where a model, score or tag refers to it.")] = False,
+    store: StoreOption = DEFAULT,
+) -> None:
+    """Delete a version and the pairs that no other one holds: delete guided@3 --reason "wrong judge"."""
+    end(lambda: _delete(reference, reason, force, store))
+
+
+def _sets(name: str, path: Path, as_json: bool) -> None:
+    sql = (
+        "SELECT id AS set, iteration, size AS pairs, tags, base, fingerprint, run, author, message, created "
+        "FROM pair_sets WHERE $name IN ('', name) ORDER BY name, version"
+    )
+    with reading(path) as store:
+        show("Pair sets", store.query(sql, {"name": name}), as_json=as_json)
+
+
+def _pairs(reference: str, path: Path, limit: int, as_json: bool, wide: bool) -> None:
+    sql = (
+        "SELECT prompt_text AS prompt, chosen_text AS chosen, rejected_text AS rejected, chosen_score, rejected_score, "
+        "chosen_role, rejected_role, id FROM pairs WHERE pair_set = $set ORDER BY id LIMIT $limit"
+    )
+    with reading(path) as store:
+        found = load(store, reference)
+        rows = store.query(sql, {"set": found.id, "limit": limit or len(found.pairs)})
+    show(f"{found.id}: {len(found.pairs)} pairs, fingerprint {found.fingerprint}", rows, as_json=as_json, wide=wide)
+
+
+def _diff(a: str, b: str, path: Path, as_json: bool, wide: bool) -> None:
+    with reading(path) as store:
+        found = difference(store, a, b)
+    if as_json:
+        show("", found.rows, as_json=True)
+        return
+    show(f"{found.a.id} -> {found.b.id}", [found.summary])
+    columns = ("change", "what", "prompt_text", "chosen_before", "chosen_after", "gap_change")
+    print()
+    show("Pairs", [{column: row[column] for column in columns} for row in found.rows], wide=wide)
+
+
+def _tag(reference: str, name: str, path: Path) -> None:
+    with writing(path, "tag") as (store, launch):
+        version = name_version(store, reference, name, launch)
+    print(f"{version.name}@{name} is {version.id}")
+
+
+def _delete(reference: str, reason: str, force: bool, path: Path) -> None:
+    with writing(path, "delete") as (store, launch):
+        size = resolve(store, reference).size
+        version = remove(store, reference, launch, reason=reason, force=force)
+    print(f"deleted {version.id} ({size} pairs); its number will not be given again")

@@ -1,0 +1,6 @@
+-- How much longer chosen answers are than rejected ones, by set, in characters and as a share of pairs.
+SELECT
+    pair_set AS "set", count(*) AS pairs, avg(chosen_characters) AS chosen, avg(rejected_characters) AS rejected,
+    avg(chosen_characters - rejected_characters) AS longer, avg((chosen_characters > rejected_characters)::INT) AS share_longer,
+    corr(gap, chosen_characters - rejected_characters) AS correlation_with_gap
+FROM pairs GROUP BY pair_set ORDER BY pair_set;
