@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "toolkit"
 ORDER = (
     ("safe_text", "errors", "identity", "provenance", "progress"),
+    ("reading",),
     ("records",),
     ("config",),
     ("store", "engines"),
@@ -20,6 +21,7 @@ ORDER = (
     ("responses",),
     ("judgments",),
     ("pairs",),
+    ("exchange",),
     ("training",),
     ("evaluation",),
     ("diagnostics",),

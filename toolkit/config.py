@@ -80,6 +80,9 @@ class Pairs(Section):
     """Selection. Between pools the earlier pool keeps a tie, as Algorithm 1 says; `ties` decides inside one."""
 
     ties: Literal["first", "shortest", "longest"] = "first"
+    length_control: float | None = Field(
+        None, ge=0, lt=0.5, description="rho of Meta-Rewarding: chosen is the shortest near the best score; unset, none"
+    )
     max_tied: float = Field(
         0.9, ge=0, le=1, description="above this share of prompts without a strict order the run stops"
     )

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from toolkit.config import Recipe
-from toolkit.engines import checkpoint
+from toolkit.engines import checkpoint, find
 from toolkit.engines.chat import Chat
 from toolkit.engines.pool import EnginePool
 from toolkit.engines.protocol import Engine
@@ -85,10 +85,10 @@ class Lab:
 
     def model(self, name: str) -> Model:
         """The base model of this name: embedded, a directory, or a hub id. The first one asked for is M_0."""
-        if self.planning and not checkpoint.is_local(name):
+        if self.planning and not find.is_local(name):
             base = Model("M_0", name, weights="planned", template="planned")
         else:
-            path = checkpoint.resolve(name)
+            path = find.resolve(name)
             checkpoint.verify(path, trust_remote_code=self.recipe.trust_remote_code)
             weights, template = checkpoint.weights_digest(path), checkpoint.template_digest(path)
             base = Model("M_0" if self.past is None else path.name, str(path), weights, template)

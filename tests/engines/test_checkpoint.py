@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.engines import checkpoint
+from toolkit.engines import checkpoint, find
 from toolkit.errors import InputError
 
 
@@ -83,13 +83,13 @@ def test_remote_code_is_accepted_where_it_was_asked_for(model: Path) -> None:
 @pytest.mark.parametrize("name", ["no/such/place", "./nowhere", "/nowhere", "a word"])
 def test_a_name_that_is_neither_directory_nor_hub_id_is_refused(name: str) -> None:
     with pytest.raises(InputError, match="no model"):
-        checkpoint.resolve(name)
+        find.resolve(name)
 
 
 def test_a_hub_id_that_cannot_be_had_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(InputError, match="neither a directory nor"):
-        checkpoint.resolve("someone/some-model")
+        find.resolve("someone/some-model")
 
 
 def test_the_template_digest_sees_template_and_stop_tokens_and_nothing_else(model: Path) -> None:

@@ -1,4 +1,4 @@
-"""Checkpoints on disk: found, checked and identified without loading them. Safetensors only; pickles are refused.
+"""Checkpoints on disk: checked and identified without loading them. Safetensors only; pickles are refused.
 
 Torch and transformers are not needed: a safetensors file is an 8-byte little-endian header length, a JSON header
 with the byte range of each tensor, and the bytes (https://huggingface.co/docs/safetensors).
@@ -21,28 +21,6 @@ TOKENIZER_FILES = (
     "vocab.json", "merges.txt", "tokenizer.model", "generation_config.json",
 )  # fmt: skip
 OUTCOME = "outcome.json"  # what the trainer said, beside the weights of a finished training
-_HUB_PATTERNS = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model", "merges.txt"]
-
-
-def is_local(name: str) -> bool:
-    """Whether this model is on disk already, so that naming it costs nothing."""
-    from toolkit.engines.embedded import NAME, prepared
-
-    return prepared().is_dir() if name == NAME else Path(name).is_dir()
-
-
-def resolve(name: str) -> Path:
-    """The directory of a model: the embedded one, a path, or a download of a hub id."""
-    from toolkit.engines import embedded
-
-    if name == embedded.NAME:
-        return embedded.prepare()
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return path.resolve()
-    if name.count("/") != 1 or name.startswith((".", "/", "~")):
-        raise InputError(f"no model {name!r}", remedy=f"name a directory, a hub id, or {embedded.NAME!r}")
-    return _download(name)
 
 
 def verify(path: Path, *, trust_remote_code: bool = False) -> None:
@@ -148,16 +126,3 @@ def _json(path: Path) -> dict[str, Any]:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"not valid JSON: {error}", where=path, remedy="copy the checkpoint again") from error
     return data
-
-
-def _download(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(name, allow_patterns=_HUB_PATTERNS))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
-        raise InputError(
-            f"no model {name!r}: neither a directory nor to be had from the hub ({type(error).__name__})",
-            remedy="check the name, log in, or name a directory or 'smollm2-135m-instruct'",
-        ) from error

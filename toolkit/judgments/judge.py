@@ -36,7 +36,7 @@ class Pool:
     """The scored answers of one model to a part of prompts, by prompt id, in draw order.
 
     A prompt is barred where an answer has no score and the recipe says `judge.unreadable = "drop_prompt"`.
-    `ties` is the recipe's rule inside the pool; a planned pool has no scores yet.
+    `ties` is the recipe's rule inside the pool, `rho` its length control; a planned pool has no scores yet.
     """
 
     judge: str
@@ -44,6 +44,7 @@ class Pool:
     barred: frozenset[str] = frozenset()
     ties: str = "first"
     planned: bool = False
+    rho: float | None = None
 
 
 def judge(lab: Lab, model: Model, responses: Sequence[Response]) -> Pool:
@@ -70,7 +71,7 @@ def judge(lab: Lab, model: Model, responses: Sequence[Response]) -> Pool:
         _stop_rule(made.records, settings.max_unreadable, settings.method)
     candidates, unscored = _candidates(responses, made.records)
     barred = frozenset(unscored if settings.unreadable == "drop_prompt" else ())
-    return Pool(model.id, candidates, barred, lab.recipe.pairs.ties, planned)
+    return Pool(model.id, candidates, barred, lab.recipe.pairs.ties, planned, lab.recipe.pairs.length_control)
 
 
 def ask(lab: Lab, model: Model, responses: Sequence[Response], rubric: Rubric) -> list[Judgment]:

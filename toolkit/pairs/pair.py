@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from toolkit.errors import JudgeError
 from toolkit.lab import Lab, Step
-from toolkit.pairs.selection import Picks, pair_up
+from toolkit.pairs.picks import Picks
+from toolkit.pairs.selection import pair_up
 from toolkit.pairs.versions import freeze, versions
 from toolkit.records import Drop, PairSet
 

@@ -4,36 +4,31 @@
     rejected = worst(now, then)   both phases: the past must be strictly worse
 
 The paper's r_i, r_0, r_f are the pools now, then, soon. An earlier pool keeps a tie. Inside a pool the paper
-says nothing about ties: `Pairs.ties` does. Answers without a score are no candidates.
+says nothing about ties: `Pairs.ties` does. Answers without a score are no candidates. With `Pairs.length_control`
+both take length into account (length_control.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 from toolkit.errors import InputError
 from toolkit.judgments.judge import Pool, Scored
+from toolkit.pairs.length_control import longest_near, shortest_near
+from toolkit.pairs.picks import Picks
 from toolkit.records import Drop, Pair, pair_content
 
 
-@dataclass(frozen=True)
-class Picks:
-    """One scored answer per prompt, or none where no answer of its pools has a score."""
-
-    judge: str
-    by_prompt: Mapping[str, Scored | None]
-    planned: bool
-
-
 def best(*pools: Pool) -> Picks:
-    """The highest-scored answer to each prompt; an earlier pool keeps a tie."""
-    return _pick(pools, lambda score: score)
+    """The highest-scored answer to each prompt, or the shortest near it; an earlier pool keeps a tie."""
+    high = _pick(pools, lambda score: score)
+    return high if pools[0].rho is None else shortest_near(high, _pick(pools, lambda score: -score), pools)
 
 
 def worst(*pools: Pool) -> Picks:
-    """The lowest-scored answer to each prompt; an earlier pool keeps a tie."""
-    return _pick(pools, lambda score: -score)
+    """The lowest-scored answer to each prompt, or the longest near it; an earlier pool keeps a tie."""
+    low = _pick(pools, lambda score: -score)
+    return low if pools[0].rho is None else longest_near(low, _pick(pools, lambda score: score), pools)
 
 
 def pair_up(chosen: Picks, rejected: Picks) -> tuple[list[Pair], list[Drop]]:

@@ -76,7 +76,7 @@ def stage(store: Store, pairs: Iterable[str]) -> None:
 
 def commit(store: Store, draft: PairSet, launch: str) -> tuple[Version, bool]:
     """The staged pairs as a version of the draft's name, inside the caller's transaction. All of it is SQL."""
-    _check_name(draft.name)
+    check_name(draft.name)
     counted = store.query(f"SELECT {_FINGERPRINT} AS f, count(*) AS n FROM staged JOIN pair p ON p.id = staged.pair")
     fingerprint, size = counted[0]["f"], counted[0]["n"]
     same = "SELECT * FROM pair_set WHERE name = ? AND iteration IS NOT DISTINCT FROM ? AND fingerprint = ?"
@@ -159,7 +159,7 @@ def verify(store: Store, version: Version) -> None:
 def tag(store: Store, reference: str, name: str, launch: str) -> Version:
     """Give a version a name. The same tag on another version of the set moves it."""
     version = resolve(store, reference)
-    _check_name(name)
+    check_name(name)
     now = datetime.now(UTC).isoformat()
     row = {"name": version.name, "tag": name, "pair_set": version.id, "created": now, "launch": launch}
     store.insert("tag", [row])
@@ -273,7 +273,8 @@ def _offer(store: Store, name: str | None = None) -> str:
     return f"one of {', '.join(known[-8:])}" if known else "run a recipe or import a set first"
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Raise InputError where a set or a tag cannot be called this."""
     if not NAME.fullmatch(name) or name.isdigit():
         raise InputError(
             f"{name!r} is no name for a set or a tag", remedy="use letters, digits, '_', '.' and '-', a letter first"

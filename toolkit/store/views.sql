@@ -36,8 +36,8 @@ CREATE OR REPLACE VIEW pair_contents AS
 SELECT
     x.id AS pair, x.content AS stored,
     sha256(concat_ws(
-        chr(10), x.prompt, sha256(c.text), sha256(r.text), round(x.chosen_score * 1e9)::BIGINT,
-        round(x.rejected_score * 1e9)::BIGINT, x.chosen_role, x.rejected_role
+        chr(10), x.prompt, sha256(c.text), sha256(r.text), round_even(x.chosen_score * 1e9, 0)::BIGINT,
+        round_even(x.rejected_score * 1e9, 0)::BIGINT, x.chosen_role, x.rejected_role
     ))[:24] AS content
 FROM pair x JOIN response c ON c.id = x.chosen JOIN response r ON r.id = x.rejected;
 

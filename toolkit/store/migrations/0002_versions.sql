@@ -55,7 +55,7 @@ ALTER TABLE pair ADD COLUMN content VARCHAR;
 UPDATE pair SET content = sha256(concat_ws(
     chr(10), prompt, (SELECT sha256(text) FROM response WHERE id = chosen),
     (SELECT sha256(text) FROM response WHERE id = rejected),
-    round(chosen_score * 1e9)::BIGINT, round(rejected_score * 1e9)::BIGINT, chosen_role, rejected_role
+    round_even(chosen_score * 1e9, 0)::BIGINT, round_even(rejected_score * 1e9, 0)::BIGINT, chosen_role, rejected_role
 ))[:24];
 
 -- A set is stored whole (base NULL) or as what it adds to and removes from its base.

@@ -1,0 +1,184 @@
+"""Data in and out: preference files, published answers and scores, exports; filters and overlap reports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, WideOption, end, reading, show, writing
+from toolkit.commands.sets import Reference
+from toolkit.errors import RecipeError
+from toolkit.exchange import published
+from toolkit.exchange.exporting import export_pairs
+from toolkit.exchange.importing import import_pairs
+from toolkit.pairs import filters
+from toolkit.pairs.overlap import EvalSet, eval_set, overlap_report
+from toolkit.pairs.versions import resolve
+from toolkit.records import Role
+
+Evals = Annotated[
+    list[str] | None, typer.Option("--eval", help="alpaca_eval=FILE, gsm8k=FILE, human_eval or NAME=FILE.")
+]
+Judge = Annotated[str, typer.Option(help="Name of the judge whose scores the file holds.")]
+
+
+def import_(
+    source: Annotated[str, typer.Argument(help="A file, an exported or saved data set folder, or a hub id.")],
+    name: Annotated[str, typer.Argument(help="Name of the pair set.")],
+    shape: Annotated[str, typer.Option(help="The file's shape; auto finds it from the columns.")] = "auto",
+    message: Annotated[str, typer.Option(help="Kept with the version.")] = "",
+    store: StoreOption = DEFAULT,
+) -> None:
+    """Preference data as a new version; rows that are no pair are kept with their reason: import hh.jsonl.gz hh."""
+    end(lambda: _import(source, name, shape, message, store))
+
+
+def export(
+    reference: Reference,
+    target: Annotated[Path, typer.Argument(help="Folder, or file, to write.")],
+    shape: Annotated[str, typer.Option(help="jsonl, parquet, openrlhf, trl, trl-implicit, sharegpt or hf.")] = "jsonl",
+    store: StoreOption = DEFAULT,
+) -> None:
+    """A version in a trainer's shape, with a manifest by which it comes back: export guided@1 out --shape trl."""
+    end(lambda: _export(reference, target, shape, store))
+
+
+def import_responses(
+    file: Annotated[Path, typer.Argument(help="alpaca_eval's model_outputs.json, or .jsonl of the same fields.")],
+    model: Annotated[str, typer.Option(help="The generator's name.")],
+    role: Annotated[str, typer.Option(help="past, present, future or unknown.")] = "unknown",
+    store: StoreOption = DEFAULT,
+) -> None:
+    """Published answers of a model in a role: import-responses phi-2.jsonl --model phi-2 --role past."""
+    end(lambda: _import_responses(file, model, role, store))
+
+
+def import_scores(
+    file: Annotated[Path, typer.Argument(help="score, and response, or instruction with generator or output.")],
+    judge: Judge,
+    store: StoreOption = DEFAULT,
+) -> None:
+    """Scores of stored answers by an outside judge: import-scores scores.jsonl --judge gpt."""
+    end(lambda: _import_scores(file, judge, store))
+
+
+def pair(
+    name: Annotated[str, typer.Argument(help="Name of the pair set.")],
+    judge: Judge,
+    present: Annotated[str, typer.Option(help="The present model.")],
+    past: Annotated[str | None, typer.Option(help="The past model.")] = None,
+    future: Annotated[str | None, typer.Option(help="The future model; without it, phase 1.")] = None,
+    store: StoreOption = DEFAULT,
+) -> None:
+    """Temporal pairs of published answers: pair phi --past phi-2 --present phi-2-sft --future phi-2-dpo --judge gpt."""
+    end(lambda: _pair(name, published.Roles(past, present, future), judge, store))
+
+
+def overlap(
+    reference: Reference,
+    evals: Evals = None,
+    store: StoreOption = DEFAULT,
+    as_json: JsonOption = False,
+    wide: WideOption = False,
+) -> None:
+    """Prompts of a version that occur in evaluation sets, with the evidence: overlap guided --eval human_eval."""
+    end(lambda: _overlap(reference, evals or [], store, as_json, wide))
+
+
+def filter_(
+    reference: Reference,
+    evals: Evals = None,
+    near_duplicates: Annotated[
+        bool, typer.Option("--near-duplicates", help="Drop repeats of nearly one prompt.")
+    ] = False,
+    finished: Annotated[bool, typer.Option("--finished", help="Drop pairs with an answer cut by max_tokens.")] = False,
+    min_gap: Annotated[float, typer.Option(help="Drop pairs whose scores are closer.")] = 0.0,
+    max_length: Annotated[int, typer.Option(help="Drop pairs with a longer answer, in characters.")] = 0,
+    length_ratio: Annotated[float, typer.Option(help="Drop pairs whose lengths are further apart.")] = 0.0,
+    name: Annotated[str, typer.Option(help="Name of the result; the same name where none is given.")] = "",
+    store: StoreOption = DEFAULT,
+) -> None:
+    """What filters keep, as the next version, each drop with its reason: filter guided --min-gap 0.5."""
+
+    def chosen() -> list[filters.Filter]:
+        return [
+            *([filters.decontaminate(_evals(evals))] if evals else []),
+            *([filters.near_duplicates] if near_duplicates else []),
+            *([filters.finished] if finished else []),
+            *([filters.min_gap(min_gap)] if min_gap else []),
+            *([filters.max_length(max_length)] if max_length else []),
+            *([filters.length_ratio(length_ratio)] if length_ratio else []),
+        ]
+
+    end(lambda: _filter(reference, chosen(), name or None, store))
+
+
+def _import(source: str, name: str, shape: str, message: str, path: Path) -> None:
+    with writing(path, "import") as (store, launch):
+        made, found, aside = import_pairs(store, source, name, launch, shape=shape, message=message)
+    known = "is there already as" if found else "is"
+    print(f"{source} {known} {made.id}: {len(made.pairs)} pairs, {aside.total()} rows set aside")
+    for reason, count in aside.most_common():
+        print(f"  {count} {reason}")
+    if aside:
+        print(f"look: python -m toolkit sql \"FROM rejected_rows WHERE pair_set = '{made.id}'\" --store {path}")
+
+
+def _export(reference: str, target: Path, shape: str, path: Path) -> None:
+    with writing(path, "export") as (store, _):
+        version = resolve(store, reference)
+        written = export_pairs(store, version.id, target, shape)
+    print(f"{version.id}: {version.size} pairs in {written}, fingerprint {version.fingerprint}")
+
+
+def _import_responses(file: Path, model: str, role: str, path: Path) -> None:
+    if role not in ("past", "present", "future", "unknown"):
+        raise RecipeError(f"--role {role!r}", remedy="one of past, present, future, unknown")
+    named: Role = role  # type: ignore[assignment]
+    with writing(path, "import-responses") as (store, launch):
+        counts = published.import_responses(store, file, model, named, launch)
+    _told(f"answers of {model} as {role}", counts)
+
+
+def _import_scores(file: Path, judge: str, path: Path) -> None:
+    with writing(path, "import-scores") as (store, launch):
+        counts = published.import_scores(store, file, judge, launch)
+    _told(f"scores by {judge}", counts)
+
+
+def _pair(name: str, roles: published.Roles, judge: str, path: Path) -> None:
+    with writing(path, "pair") as (store, launch):
+        made = published.pair_published(store, name, roles, judge, launch)
+    print(f"{made.id}: {len(made.pairs)} pairs, {len(made.drops)} prompts without one")
+
+
+def _overlap(reference: str, evals: Sequence[str], path: Path, as_json: bool, wide: bool) -> None:
+    with reading(path) as store:
+        rows = overlap_report(store, reference, _evals(evals or ["human_eval"]))
+    show(f"{reference}: {len(rows)} overlaps", rows, as_json=as_json, wide=wide)
+
+
+def _filter(reference: str, chosen: Sequence[filters.Filter], name: str | None, path: Path) -> None:
+    if not chosen:
+        raise RecipeError("no filter was named", remedy="for example --min-gap 0.5, --finished or --eval human_eval")
+    with writing(path, "filter") as (store, launch):
+        before = resolve(store, reference)
+        made = filters.apply(store, before.id, chosen, name, launch)
+    print(f"{before.id} -> {made.id}: {before.size} pairs, {len(made.pairs)} kept")
+
+
+def _evals(names: Sequence[str] | None) -> list[EvalSet]:
+    made = []
+    for text in names or []:
+        name, _, file = text.partition("=")
+        made.append(eval_set(name, Path(file) if file else None))
+    return made
+
+
+def _told(what: str, counts: published.Counts) -> None:
+    print(f"{counts.taken} {what}, {counts.known} of them known before, {len(counts.rejected)} rows set aside")
+    for reason, count in counts.reasons.items():
+        print(f"  {count} {reason}")

@@ -1,0 +1,40 @@
+"""Where a model is: the embedded one, a directory, or a download of a hub id."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from toolkit.engines import embedded
+from toolkit.errors import InputError
+
+_HUB_PATTERNS = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model", "merges.txt"]
+
+
+def is_local(name: str) -> bool:
+    """Whether this model is on disk already, so that naming it costs nothing."""
+    return embedded.prepared().is_dir() if name == embedded.NAME else Path(name).is_dir()
+
+
+def resolve(name: str) -> Path:
+    """The directory of a model: the embedded one, a path, or a download of a hub id."""
+    if name == embedded.NAME:
+        return embedded.prepare()
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return path.resolve()
+    if name.count("/") != 1 or name.startswith((".", "/", "~")):
+        raise InputError(f"no model {name!r}", remedy=f"name a directory, a hub id, or {embedded.NAME!r}")
+    return _download(name)
+
+
+def _download(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=_HUB_PATTERNS))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise InputError(
+            f"no model {name!r}: neither a directory nor to be had from the hub ({type(error).__name__})",
+            remedy="check the name, log in, or name a directory or 'smollm2-135m-instruct'",
+        ) from error

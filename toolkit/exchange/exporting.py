@@ -1,0 +1,158 @@
+"""export_pairs(): a version as files that a trainer reads, with a manifest by which they come back.
+
+A folder is made under another name and renamed; of a file, manifest.json beside it is renamed first, so that a kill
+between the two renames is found as drift and mended by the next export. Only an earlier export is overwritten.
+Rows stand in the order of their pair ids: the same version gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from toolkit import __version__
+from toolkit.errors import InputError
+from toolkit.exchange import card
+from toolkit.exchange.layouts import EXTRA, Layout, layout
+from toolkit.exchange.manifest import NAME, Manifest, checksums, read_manifest
+from toolkit.exchange.writing import write_rows
+from toolkit.pairs.versions import Version, resolve, verify
+from toolkit.store.database import Store
+
+BATCH = 2000  # rows in memory at a time; the join is made once, in the database
+FILES = {".jsonl", ".json", ".csv", ".gz", ".parquet", ".arrow"}
+_ROWS = (
+    "CREATE OR REPLACE TEMP TABLE exported AS SELECT row_number() OVER (ORDER BY x.id) AS place, "
+    "x.id AS pair_id, x.chosen AS chosen_id, x.rejected AS rejected_id, x.chosen_score, x.rejected_score, "
+    "x.chosen_role, x.rejected_role, p.text AS prompt, p.history, c.text AS chosen, r.text AS rejected, "
+    "m.name AS chosen_model, n.name AS rejected_model, j.name AS judge "
+    "FROM members($version) v JOIN pair x ON x.id = v.pair JOIN prompt p ON p.id = x.prompt "
+    "JOIN response c ON c.id = x.chosen JOIN response r ON r.id = x.rejected "
+    "LEFT JOIN model m ON m.id = c.model LEFT JOIN model n ON n.id = r.model LEFT JOIN model j ON j.id = x.judge "
+    "ORDER BY place"
+)
+_MODELS = (
+    "SELECT DISTINCT m.name, m.id, CASE WHEN m.template <> 'external' THEN m.template END AS template "
+    "FROM (SELECT unnest([x.chosen, x.rejected]) AS id FROM members($version) v JOIN pair x ON x.id = v.pair) side "
+    "JOIN response r ON r.id = side.id JOIN model m ON m.id = r.model ORDER BY ALL"
+)
+
+
+def export_pairs(store: Store, reference: str, folder_or_file: str | Path, shape: str) -> Path:
+    """Write a version in this shape into a folder, or a file with manifest.json beside it; where it was written.
+
+    Raises InputError where something else is in the way, StoreError where the version has drifted.
+    """
+    chosen = layout(shape)
+    version = resolve(store, reference)
+    verify(store, version)
+    target = Path(folder_or_file).expanduser().resolve()
+    as_file = _is_file(target, chosen)
+    _refuse_others(target, as_file)
+    partial = target.with_name(f".{target.name}.partial")
+    with _boundary(target), _made(partial):
+        _write(store, version, chosen, (partial, target.name if as_file else chosen.file))
+        _put_file(partial, target) if as_file else _put_folder(partial, target)
+    return target
+
+
+def _write(store: Store, version: Version, chosen: Layout, place: tuple[Path, str]) -> None:
+    folder, name = place
+    files = write_rows(chosen, _batches(store, version, chosen), folder, name)
+    manifest = Manifest(
+        pair_set=version.id,
+        fingerprint=version.fingerprint,
+        rows=version.size,
+        message=version.message,
+        models=store.query(_MODELS, {"version": version.id}),
+        toolkit_version=__version__,
+        shape=chosen.shape,
+        columns=(*chosen.columns, *EXTRA),
+        files=checksums(folder, files),
+    )
+    manifest.write(folder)
+    if not chosen.file:  # the card is for people to complete, so it has no checksum
+        (folder / card.NAME).write_text(card.card(manifest), encoding="utf-8")
+
+
+def _batches(store: Store, version: Version, chosen: Layout) -> Iterator[list[dict[str, Any]]]:
+    store.query(_ROWS, {"version": version.id})
+    for start in range(0, version.size, BATCH):
+        rows = store.query("FROM exported WHERE place > ? AND place <= ? ORDER BY place", [start, start + BATCH])
+        yield [chosen.row(row) for row in rows]
+    store.query("DROP TABLE exported")
+
+
+def _is_file(target: Path, chosen: Layout) -> bool:
+    if target.suffix not in FILES:
+        return False
+    if target.suffix != Path(chosen.file).suffix:
+        wanted = f"name a folder, or a file that ends in {Path(chosen.file).suffix}" if chosen.file else "name a folder"
+        raise InputError(f"shape {chosen.shape} is not written into a {target.suffix} file", remedy=wanted)
+    return True
+
+
+def _refuse_others(target: Path, as_file: bool) -> None:
+    """Raise InputError where the target, or its manifest's place, holds what no export put there."""
+    folder = target.parent if as_file else target
+    if not as_file and target.exists() and not target.is_dir():
+        raise _in_the_way(target)
+    if not folder.is_dir():
+        return
+    manifest = read_manifest(folder)
+    ours = {NAME, card.NAME, *manifest.files} if manifest else set()
+    inside = {path.name for path in folder.iterdir()}
+    if as_file:
+        inside &= {NAME, target.name}
+        ours = {NAME, target.name} if manifest and list(manifest.files) == [target.name] else set()
+    if foreign := sorted(inside - ours):
+        raise _in_the_way(folder / foreign[0])
+
+
+def _in_the_way(path: Path) -> InputError:
+    return InputError(f"{path} is not from an earlier export to this place", remedy="remove it, or name another place")
+
+
+def _put_folder(partial: Path, target: Path) -> None:
+    if not target.exists():
+        partial.rename(target)
+        return
+    old = target.with_name(f".{target.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    target.rename(old)
+    try:
+        partial.rename(target)
+    except OSError:
+        old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _put_file(partial: Path, target: Path) -> None:
+    os.replace(partial / NAME, target.parent / NAME)
+    os.replace(partial / target.name, target)
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """An empty folder, without what a killed export left in it; gone afterwards."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _boundary(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"cannot write {target}: {error.strerror or error}", remedy="free some space or choose a writable place"
+        ) from error

@@ -1,0 +1,165 @@
+"""Algorithm 1's selection as SQL: from judged answers in the store to a committed version, no row through Python.
+
+    chosen   = the highest of present                phase 1 (models names no future)
+             = the highest of present and future     phase 2: the future must be strictly better
+    rejected = the lowest of present and past        both phases: the past must be strictly worse
+
+The pairs, their ids and contents, the drops and the fingerprint are those of selection.py and `versions.freeze`. An id
+hashes canonical JSON, so SQL must write a score as Python's repr does. It does: means are whole billionths below
+MOST_SCORE, hence at most 15 digits, whose shortest text is one; measured equal on 1.7 million values. DuckDB's own
+round(x, 9) is not Python's (1,280 of 1.1 million differed, near the half), so the rounding is done in whole numbers.
+
+Left out, for `pair()`: `pairs.ties` other than "first", `judge.unreadable = "drop_prompt"`, the stop rule. Two known
+ways to differ: the mean of three or more verdicts that are no whole numbers may be one billionth off, where their sum
+lies within the last bit of a half; and a mean in (-5e-10, 0) is 0.0 here and -0.0 there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from toolkit.errors import InputError
+from toolkit.identity import canonical
+from toolkit.pairs.versions import Version, commit
+from toolkit.records import PairSet, Role
+from toolkit.store.database import Store
+
+MOST_SCORE = 1e6  # larger scores need more than 15 digits, and the packed key below more than 63 bits
+MOST_DRAWS = 4096
+
+_POOLS = """(
+    (r.role = 'present' AND r.model = $present) OR (r.role = 'past' AND r.model = $past)
+    OR (r.role = 'future' AND r.model = $future)
+)"""
+_VERDICTS = f"judgment j JOIN response r ON r.id = j.response WHERE {_POOLS} AND j.judge = $judge"
+
+# Exact: a double times 2^75 is a whole number from 1e-7 up, times 2^95 from 1e-13 up, and HUGEINT holds it times 1e9.
+_MEANS = f"""
+CREATE OR REPLACE TEMP TABLE means AS
+WITH mean AS (
+    SELECT r.rowid AS place, fsum(j.score) / count(*) AS m FROM {_VERDICTS} AND j.score IS NOT NULL GROUP BY ALL
+),
+bits AS (SELECT *, CASE WHEN abs(m) < 1e-6 THEN 95 ELSE 75 END AS bits FROM mean),
+wide AS (SELECT *, (abs(m) * power(2, bits))::HUGEINT * 1000000000 AS t FROM bits),
+parted AS (
+    SELECT *, t >> bits AS whole, (t & ((1::HUGEINT << bits) - 1)) - (1::HUGEINT << (bits - 1)) AS over FROM wide
+)
+SELECT place, (sign(m) * (whole + (over > 0 OR (over = 0 AND whole & 1 = 1))::INT))::BIGINT AS nanos FROM parted
+"""
+# One number orders (score, pool, draw), so that one aggregate finds the winner: 51 bits, 1 bit, 12 bits. The bit of the
+# chosen says "present", that of the rejected "past": the larger wins the first, the smaller the second.
+_PICKED = f"""
+CREATE OR REPLACE TEMP TABLE picked AS
+WITH answer AS (
+    SELECT r.rowid AS place, r.prompt, r.role, r.draw, means.nanos
+    FROM response r LEFT JOIN means ON means.place = r.rowid WHERE {_POOLS}
+),
+keyed AS (
+    SELECT *,
+        CASE WHEN role <> 'past' THEN nanos * 8192 + (role = 'present')::INT * 4096 + 4095 - draw END AS up,
+        CASE WHEN role <> 'future' THEN nanos * 8192 + (role = 'past')::INT * 4096 + draw END AS down
+    FROM answer
+),
+won AS (
+    SELECT prompt, arg_max(place, up) AS chosen, max(up) AS up, arg_min(place, down) AS rejected, min(down) AS down
+    FROM keyed GROUP BY prompt HAVING bool_or(role <> 'past')
+)
+SELECT prompt, chosen, rejected, (up - (up & 8191)) // 8192 / 1e9 AS chosen_score,
+    (down - (down & 8191)) // 8192 / 1e9 AS rejected_score,
+    CASE WHEN up & 4096 = 0 THEN 'future' ELSE 'present' END AS chosen_role,
+    CASE WHEN down & 4096 = 0 THEN 'present' ELSE 'past' END AS rejected_role
+FROM won
+"""
+_PAIRS = """
+CREATE OR REPLACE TEMP TABLE picked_pairs AS
+SELECT
+    sha256(concat(
+        'Pair', chr(10), '{"chosen":"', c.id, '","chosen_role":"', x.chosen_role, '","chosen_score":', x.chosen_score,
+        ',"judge":', $judge_json, ',"prompt":"', x.prompt, '","rejected":"', r.id, '","rejected_role":"',
+        x.rejected_role, '","rejected_score":', x.rejected_score, '}'
+    ))[:24] AS id,
+    x.prompt, c.id AS chosen, r.id AS rejected, x.chosen_score, x.rejected_score, x.chosen_role, x.rejected_role,
+    sha256(concat_ws(
+        chr(10), x.prompt, sha256(c.text), sha256(r.text), round_even(x.chosen_score * 1e9, 0)::BIGINT,
+        round_even(x.rejected_score * 1e9, 0)::BIGINT, x.chosen_role, x.rejected_role
+    ))[:24] AS content
+FROM picked x JOIN response c ON c.rowid = x.chosen JOIN response r ON r.rowid = x.rejected
+WHERE x.chosen_score > x.rejected_score
+"""
+_STORE_PAIRS = """
+INSERT INTO pair (
+    id, prompt, chosen, rejected, chosen_score, rejected_score, chosen_role, rejected_role, content, judge, launch
+)
+SELECT *, $judge, $launch FROM picked_pairs ON CONFLICT DO NOTHING
+"""
+_STORE_DROPS = """
+INSERT INTO dropped (pair_set, stage, prompt, reason, detail)
+SELECT $version, 'selection', prompt,
+    CASE WHEN chosen IS NULL OR rejected IS NULL THEN 'no_score' ELSE 'tie' END,
+    CASE WHEN chosen IS NULL OR rejected IS NULL THEN 'no answer has a readable verdict'
+    ELSE printf('chosen %g is not above rejected %g', chosen_score, rejected_score) END
+FROM picked WHERE (chosen_score > rejected_score) IS NOT TRUE
+"""
+
+
+def select_in_sql(
+    store: Store,
+    name: str,
+    iteration: int | None,
+    judge: str,
+    models: Mapping[Role, str],
+    launch: str,
+    message: str = "",
+) -> Version:
+    """The pairs that `judge`'s stored verdicts give as the next version of `name`, or the version that says the same.
+
+    models: the ids of the present and the past and, for phase 2, the future; the answers are all that they gave in
+    that role, the prompts those that the present or the future answered. Raises InputError where the store holds
+    answers or verdicts of more than one recipe for them.
+    """
+    asked = {"present": None, "past": None, "future": None} | dict(models) | {"judge": judge}
+    _check(store, asked)
+    pools = {role: asked[role] for role in ("present", "past", "future")}
+    with store.transaction():
+        store.query(_MEANS, asked)
+        store.query(_PICKED, pools)
+        store.query(_PAIRS, {"judge_json": canonical(judge)})
+        store.query(_STORE_PAIRS, {"judge": judge, "launch": launch})
+        store.query("CREATE OR REPLACE TEMP TABLE staged AS SELECT id AS pair FROM picked_pairs")
+        version, found = commit(store, PairSet(name, 0, iteration, (), message=message), launch)
+        if not found:
+            store.query(_STORE_DROPS, {"version": version.id})
+        for table in ("means", "picked", "picked_pairs", "staged"):
+            store.query(f"DROP TABLE {table}")
+    return version
+
+
+def _check(store: Store, asked: Mapping[str, str | None]) -> None:
+    """Refuse what has no one scale or order: missing pools, scores out of range, two recipes' answers or verdicts."""
+    if not asked["present"] or not asked["past"]:
+        raise InputError("no model for the present or the past", where="models", remedy="name both by their ids")
+    remedy = "select with toolkit.pairs.pair, which takes the very answers of a run"
+    scales = (
+        "SELECT count(DISTINCT (rubric, method, sampling)) AS n, max(abs(score)) AS most, "
+        f"(SELECT max(r.draw) FROM response r WHERE {_POOLS}) AS draw FROM judgment WHERE judge = $judge"
+    )
+    found = store.query(scales, asked)[0]
+    if found["n"] > 1:
+        raise InputError(f"judge {asked['judge']} scored in {found['n']} ways: no common scale", remedy=remedy)
+    if (found["most"] or 0) > MOST_SCORE or (found["draw"] or 0) >= MOST_DRAWS:
+        raise InputError(
+            f"a score of {found['most']} or draw {found['draw']} is beyond {MOST_SCORE:g} or {MOST_DRAWS}",
+            remedy=remedy,
+        )
+    pools = {role: asked[role] for role in ("present", "past", "future")}
+    twice = (
+        f"SELECT r.prompt, r.role, count(*) AS n, max(r.draw) AS last FROM response r WHERE {_POOLS} "
+        "GROUP BY ALL HAVING count(*) > max(r.draw) + 1 LIMIT 1"
+    )
+    for row in store.query(twice, pools):
+        raise InputError(
+            f"{row['n']} {row['role']} answers to prompt {row['prompt']}, the last of them draw {row['last']}: "
+            "two samplings or seeds",
+            where="the store",
+            remedy=remedy,
+        )
