@@ -148,11 +148,17 @@ def run(name: str, *, may_fail: bool = False, **arguments: Any) -> Found:
     except subprocess.TimeoutExpired:
         return {"failed": f"not finished after {limit} seconds"}
     if done.returncode and may_fail:
-        return {"failed": f"exit code {done.returncode}: {(done.stderr.splitlines() or [''])[-1][:200]}"}
+        return {"failed": f"exit code {done.returncode}: {_reason(done.stderr)}"}
     if done.returncode:
         raise SystemExit(f"{name} {arguments} failed:\n{done.stderr[-3000:]}")
     found: Found = json.loads(done.stdout.splitlines()[-1])
     return found
+
+
+def _reason(stderr: str) -> str:
+    """The line of a traceback that names the error."""
+    named = [line for line in stderr.splitlines() if "Error" in line and not line.startswith(" ")]
+    return named[-1][:200] if named else "no message"
 
 
 def _median(found: list[Found]) -> Found:

@@ -16,6 +16,7 @@ from toolkit.pairs.overlap import (
     eval_set,
     grams,
     near_duplicates,
+    near_report,
     overlap_report,
     overlaps,
     shared_pairs,
@@ -24,6 +25,7 @@ from toolkit.pairs.overlap import (
 )
 from toolkit.pairs.versions import freeze
 from toolkit.records import Model, Pair, PairSet, Prompt, Response, Role, pair_content
+from toolkit.safe_text import one_line
 from toolkit.store.database import Store
 
 LONG = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen"
@@ -173,6 +175,15 @@ def test_the_report_shows_the_most_overlapping_prompt_first_with_evidence(tmp_pa
     assert [(row["item"], row["share"]) for row in rows] == [(1, 1.0), (0, 0.5)]
     assert rows[0]["prompt_text"] == "Exactly� this"
     assert rows[1]["evidence"] == " ".join(LONG.split()[:13])
+
+
+def test_the_report_of_near_duplicates_names_both_prompts(tmp_path: Path) -> None:
+    with Store(None) as store:
+        texts = (LONG, f"{LONG} fifteen", "nothing of it")
+        freeze(store, PairSet("s", 0, None, tuple(make(store, text, ("x", "y")) for text in texts)), "l")
+        (row,) = near_report(store, "s")
+    assert {row["prompt_text"], row["other_text"]} == {one_line(text, 80) for text in texts[:2]}
+    assert row["jaccard"] == pytest.approx(10 / 11)
 
 
 def prompts_of(path: Path, field: str) -> list[Prompt]:

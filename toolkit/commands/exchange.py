@@ -15,7 +15,7 @@ from toolkit.exchange import published
 from toolkit.exchange.exporting import export_pairs
 from toolkit.exchange.importing import import_pairs
 from toolkit.pairs import filters
-from toolkit.pairs.overlap import EvalSet, eval_set, overlap_report
+from toolkit.pairs.overlap import EvalSet, eval_set, near_report, overlap_report
 from toolkit.pairs.versions import resolve
 from toolkit.records import Role
 
@@ -84,7 +84,7 @@ def overlap(
     as_json: JsonOption = False,
     wide: WideOption = False,
 ) -> None:
-    """Prompts of a version that occur in evaluation sets, with the evidence: overlap guided --eval human_eval."""
+    """Prompts that occur in evaluation sets, with the evidence; without --eval, near-duplicates among themselves."""
     end(lambda: _overlap(reference, evals or [], store, as_json, wide))
 
 
@@ -157,8 +157,9 @@ def _pair(name: str, roles: published.Roles, judge: str, path: Path) -> None:
 
 def _overlap(reference: str, evals: Sequence[str], path: Path, as_json: bool, wide: bool) -> None:
     with reading(path) as store:
-        rows = overlap_report(store, reference, _evals(evals or ["human_eval"]))
-    show(f"{reference}: {len(rows)} overlaps", rows, as_json=as_json, wide=wide)
+        rows = overlap_report(store, reference, _evals(evals)) if evals else near_report(store, reference)
+    what = "overlaps with evaluation sets" if evals else "near-duplicate prompts"
+    show(f"{reference}: {len(rows)} {what}", rows, as_json=as_json, wide=wide)
 
 
 def _filter(reference: str, chosen: Sequence[filters.Filter], name: str | None, path: Path) -> None:

@@ -137,6 +137,22 @@ def overlap_report(store: Store, reference: str, evals: Sequence[EvalSet]) -> li
     return sorted(rows, key=lambda row: (-row["share"], row["eval_set"], row["item"], row["prompt"]))
 
 
+def near_report(store: Store, reference: str) -> list[dict[str, Any]]:
+    """Rows for a table, the most alike first: the prompts of a pair set that say nearly the same."""
+    prompts = list(store.find(Prompt, sorted({pair.prompt for pair in load(store, reference).pairs})).values())
+    rows = [
+        {
+            "jaccard": near.jaccard,
+            "prompt": prompts[near.first].id,
+            "other": prompts[near.second].id,
+            "prompt_text": one_line(prompts[near.first].as_text(), 80),
+            "other_text": one_line(prompts[near.second].as_text(), 80),
+        }
+        for near in near_duplicates([prompt.as_text() for prompt in prompts])
+    ]
+    return sorted(rows, key=lambda row: (-row["jaccard"], row["prompt"], row["other"]))
+
+
 def near_duplicates(texts: Sequence[str], threshold: float = NEAR, n: int = SHINGLE) -> list[Near]:
     """Every two texts at least so similar, exactly; of texts with the same grams each with the first of them alone."""
     if not 0 < threshold <= 1:

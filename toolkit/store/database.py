@@ -3,7 +3,8 @@
 Append-only: rows are inserted once, by content id, and never updated; inserting again is a no-op.
 One process writes; DuckDB lets no other process in meanwhile (StoreLocked), so the writer answers readers
 (serving.py). A killed process loses what was not committed yet, never more: the write-ahead log is replayed at the
-next open. No statement can read or write another file, attach, or load an extension, whoever wrote it.
+next open, up to its first damaged entry. No statement, whoever wrote it, can read or write another file, attach, or
+load an extension.
 
 Tables bear the records' names and are made by `migrations/*.sql`, numbered and applied once.
 Views for people (plural names) are `views.sql`; questions with a name are `queries/*.sql`.
@@ -168,12 +169,14 @@ class Store:
                 where=self.path,
                 remedy=f"keep a copy of the file, then migrate it: python -m toolkit doctor --store {self.path}",
             )
-        for number in () if read_only else sorted(set(steps) - done):
+        if read_only:
+            return
+        for number in sorted(set(steps) - done):
             with self.transaction():
                 self._db.execute(steps[number].read_text(encoding="utf-8"))
                 self._db.execute("INSERT INTO migration VALUES (?, ?)", [number, steps[number].stem])
-        if not read_only:
-            self._db.execute((_HERE / "views.sql").read_text(encoding="utf-8"))
+        self._db.execute((_HERE / "views.sql").read_text(encoding="utf-8"))
+        self._db.execute("CHECKPOINT")  # the schema is then in the file itself, whatever becomes of the log
 
 
 def queries() -> dict[str, str]:
@@ -200,6 +203,10 @@ def boundary(path: Path | None) -> Iterator[None]:
             problem, remedy = "the disk is full", "free some space and run the same command again: it resumes"
         elif "Permission denied" in text or "read-only" in text.lower():
             problem, remedy = "the store cannot be written", "choose a writable place with --store"
+        elif "WAL file" in text:
+            problem = f"the write-ahead log is damaged: {text.splitlines()[0]}"
+            remedy = f"restore {path} and {path}.wal from a backup; without one, move the .wal file away: what was "
+            remedy += "committed since the last checkpoint is then lost"
         elif "not a valid DuckDB database" in text:
             problem, remedy = "the file is not a DuckDB database", "name another file with --store"
         else:
