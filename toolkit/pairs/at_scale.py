@@ -7,7 +7,7 @@
 The pairs, their ids and contents, the drops and the fingerprint are those of selection.py and `versions.freeze`. An id
 hashes canonical JSON, so SQL must write a score as Python's repr does. It does: means are whole billionths below
 MOST_SCORE, hence at most 15 digits, whose shortest text is one; measured equal on 1.7 million values. DuckDB's own
-round(x, 9) is not Python's (1,280 of 1.1 million differed, near the half), so the rounding is done in whole numbers.
+round(x, 9) takes an exact half away from zero and Python's to even, so the rounding is done in whole numbers.
 
 Left out, for `pair()`: `pairs.ties` other than "first", `judge.unreadable = "drop_prompt"`, the stop rule. Two known
 ways to differ: the mean of three or more verdicts that are no whole numbers may be one billionth off, where their sum
