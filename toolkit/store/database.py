@@ -43,6 +43,7 @@ class Store:
         with boundary(path):
             self._db = duckdb.connect(str(path or ":memory:"), read_only=read_only, config=_CONFIG)
             self._db.execute("SET TimeZone = 'UTC'")
+            self._db.execute("SET enable_progress_bar = false")  # ours is progress.py
             self._db.execute("SET lock_configuration = true")
             self._migrate(read_only)
 
