@@ -61,7 +61,8 @@ class Server:
     def _result(self, line: bytes) -> tuple[dict[str, Any], bytes]:
         try:
             asked = json.loads(line)
-            table = self._store.snapshot().arrow(asked["sql"], asked["parameters"])
+            with self._store.snapshot() as snapshot:
+                table = snapshot.arrow(asked["sql"], asked["parameters"])
         except StoreError as error:
             return {"error": error.problem}, b""
         except (ValueError, KeyError, TypeError) as error:
