@@ -1,6 +1,7 @@
 """The records every stage shares. Frozen; an id is the hash of what was asked for.
 
     Prompt -> Response -> Judgment -> Pair -> PairSet -> Training -> Model -> Score
+                       -> Comparison          DemonstrationSet -> Training
 
 A `Response` or `Judgment` without its answer is the request for it: the id is the same before and
 after, so "is it done?" is a lookup and running again is resuming. `replace()` adds the answer.
@@ -18,9 +19,10 @@ from typing import Literal
 
 from toolkit.identity import ID_LENGTH, Json, content_id, fingerprint
 
-Role = Literal["past", "present", "future", "unknown"]  # unknown: of imported answers alone
+Role = Literal["past", "present", "future", "label", "unknown"]  # label: a data set's own answer; unknown: imported
 Finish = Literal["stop", "length"]
 Status = Literal["scored", "unreadable", "out_of_range", "truncated"]
+Method = Literal["generated", "expected", "reward", "given"]
 
 
 @dataclass(frozen=True)
@@ -138,15 +140,15 @@ class Judgment(Record):
     """One verdict of one judge on one response, or, without `status`, the request for it.
 
     method: "generated" (a written verdict, parsed), "expected" (mean score under the token probabilities at the
-    score position) or "given" (read from a score file: rubric, sampling and seed are unknown, and the score is part
-    of the identity). reply: the judge's own words, the probabilities as JSON, or the file's row.
-    score is None unless status is "scored"; reason says why.
+    score position), "reward" (a Python function, the judge being its file) or "given" (read from a score file, and
+    the score is part of the identity); the last two know no rubric, sampling and seed. reply: the judge's own words,
+    the probabilities as JSON, or the file's row. score is None unless status is "scored"; reason says why.
     """
 
     response: str
     judge: str
     rubric: str | None
-    method: Literal["generated", "expected", "given"]
+    method: Method
     sampling: Sampling | None
     draw: int
     seed: int | None
@@ -157,13 +159,47 @@ class Judgment(Record):
     score: float | None = None
 
     def identity(self) -> Mapping[str, Json]:
-        if self.sampling is None:
+        if self.method == "given":
             return {"response": self.response, "judge": self.judge, "draw": self.draw, "score": self.score}
+        if self.sampling is None:
+            return {"response": self.response, "judge": self.judge, "method": self.method, "draw": self.draw}
         return {
             "response": self.response,
             "judge": self.judge,
             "rubric": self.rubric,
             "method": self.method,
+            "sampling": self.sampling.as_json(),
+            "draw": self.draw,
+            "seed": self.seed,
+        }
+
+
+@dataclass(frozen=True)
+class Comparison(Record):
+    """Which of two responses to one prompt a judge prefers, shown in this order; without `status`, the request.
+
+    winner: the id of the preferred response, None unless status is "decided". reply: the judge's own words.
+    """
+
+    first: str
+    second: str
+    judge: str
+    rubric: str
+    sampling: Sampling
+    draw: int
+    seed: int
+    # answer
+    reply: str | None = None
+    status: Literal["decided", "tie", "unreadable", "truncated"] | None = None
+    reason: str = ""
+    winner: str | None = None
+
+    def identity(self) -> Mapping[str, Json]:
+        return {
+            "first": self.first,
+            "second": self.second,
+            "judge": self.judge,
+            "rubric": self.rubric,
             "sampling": self.sampling.as_json(),
             "draw": self.draw,
             "seed": self.seed,
@@ -251,19 +287,46 @@ def pair_content(
 
 
 @dataclass(frozen=True)
+class DemonstrationSet:
+    """Answers to be learned by SFT, one row each. The id holds the content, so the same content is the same set."""
+
+    name: str
+    iteration: int | None
+    responses: tuple[Response, ...]
+
+    @property
+    def planned(self) -> bool:
+        return any(response.text is None for response in self.responses)
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(content_id("Demonstration", [one.prompt, one.text]) for one in self.responses)
+
+    @property
+    def id(self) -> str:
+        return f"{self.name}@{self.fingerprint[:8]}"
+
+
+@dataclass(frozen=True)
 class Training(Record):
-    """What was asked of the trainer: which policy, reference, pairs and settings, those of the gate included."""
+    """What was asked of the trainer: the policy, the data and the settings, those of the gate included.
+
+    DPO has a reference model and learns from pairs, SFT has none (reference is None) and learns demonstrations.
+    data: fingerprint of the pair set or the demonstrations, before the token gate.
+    """
 
     parent: str
-    reference: str
-    pairs: str  # fingerprint of the pair set, before the token gate
+    reference: str | None
+    data: str
     settings: Mapping[str, Json]
 
     def identity(self) -> Mapping[str, Json]:
+        if self.reference is None:
+            return {"parent": self.parent, "demonstrations": self.data, "settings": dict(self.settings)}
         return {
             "parent": self.parent,
             "reference": self.reference,
-            "pairs": self.pairs,
+            "pairs": self.data,
             "settings": dict(self.settings),
         }
 

@@ -2,13 +2,31 @@
 
 CREATE OR REPLACE VIEW prompts AS FROM prompt;
 CREATE OR REPLACE VIEW models AS
-SELECT m.*, t.pair_set, t.reference FROM model m LEFT JOIN training t ON t.id = m.training;
+SELECT m.*, t.pair_set, t.demonstration_set, t.reference FROM model m LEFT JOIN training t ON t.id = m.training;
 CREATE OR REPLACE VIEW responses AS
 SELECT r.*, m.name AS model_name, p.text AS prompt_text, length(r.text) AS characters
 FROM response r JOIN model m ON m.id = r.model JOIN prompt p ON p.id = r.prompt;
 CREATE OR REPLACE VIEW judgments AS
 SELECT j.*, m.name AS judge_name, b.name AS rubric_name
 FROM judgment j JOIN model m ON m.id = j.judge LEFT JOIN rubric b ON b.id = j.rubric;
+-- One row per order in which a judge saw two answers.
+CREATE OR REPLACE VIEW comparisons AS
+SELECT
+    c.*, m.name AS judge_name, p.text AS prompt_text, a.text AS first_text, b.text AS second_text
+FROM comparison c
+JOIN model m ON m.id = c.judge
+JOIN response a ON a.id = c.first
+JOIN response b ON b.id = c.second
+JOIN prompt p ON p.id = a.prompt;
+CREATE OR REPLACE VIEW demonstrations AS
+SELECT
+    s.id AS demonstration_set, s.name, s.iteration, p.text AS prompt_text, r.text, r.role, r.id AS response,
+    m.name AS answered_by, length(r.text) AS characters
+FROM demonstration_set s
+JOIN demonstration d ON d.demonstration_set = s.id
+JOIN response r ON r.id = d.response
+JOIN prompt p ON p.id = r.prompt
+JOIN model m ON m.id = r.model;
 CREATE OR REPLACE VIEW scores AS
 SELECT s.*, m.name AS model_name FROM score s JOIN model m ON m.id = s.model;
 
@@ -72,7 +90,7 @@ FROM pair_set s LEFT JOIN launch l ON l.id = s.launch;
 CREATE OR REPLACE VIEW rejected_rows AS FROM rejected_row;
 
 CREATE OR REPLACE VIEW training_steps AS
-SELECT t.model, t.pair_set, s.* FROM training_step s JOIN training t ON t.id = s.training;
+SELECT t.model, t.pair_set, t.demonstration_set, s.* FROM training_step s JOIN training t ON t.id = s.training;
 
 -- One row per pair set: how far apart its sides are, and whose answers they are.
 CREATE OR REPLACE VIEW iterations AS
