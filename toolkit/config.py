@@ -97,15 +97,14 @@ class Gate(Section):
     max_dropped: float = Field(0.2, ge=0, le=1, description="above this share of dropped pairs the run stops")
 
 
-class Training(Section):
-    """DPO settings, handed to OpenRLHF."""
+class Optimization(Section):
+    """What DPO and SFT have in common, handed to OpenRLHF."""
 
-    beta: float = Field(0.1, gt=0)
     learning_rate: float = Field(5e-7, gt=0)
-    batch_size: int = Field(32, ge=1, description="pairs per optimizer step, over all devices")
-    micro_batch_size: int = Field(1, ge=1, description="pairs per device and forward pass")
+    batch_size: int = Field(32, ge=1, description="rows per optimizer step, over all devices")
+    micro_batch_size: int = Field(1, ge=1, description="rows per device and forward pass")
     small_sets: Literal["refuse", "shrink"] = Field(
-        "refuse", description="fewer pairs than batch_size: refuse, or shrink the batch to the pairs there are"
+        "refuse", description="fewer rows than batch_size: refuse, or shrink the batch to the rows there are"
     )
     epochs: int = Field(1, ge=1)
     max_length: int = Field(2048, ge=8, description="tokens of prompt and answer together")
@@ -114,8 +113,36 @@ class Training(Section):
     scheduler: str = "cosine_with_min_lr"
     min_lr_ratio: float = Field(0.1, ge=0, le=1)
     max_grad_norm: float = Field(1.0, gt=0)
-    reference: str = Field("present", description="'present', 'past' (M_0), or a checkpoint's directory")
     seed: int = 42
+
+
+class Training(Optimization):
+    """DPO: a present model becomes the next one."""
+
+    beta: float = Field(0.1, gt=0)
+    reference: str = Field("present", description="'present', 'past' (M_0), or a checkpoint's directory")
+
+
+class Sft(Optimization):
+    """SFT: a base model becomes M_0, and rejection sampling's next model."""
+
+    data: tuple[str, ...] = Field(
+        (), description="'ift' and 'eft' (shipped) or files; empty: `model` is taken as M_0 (demonstrations/source.py)"
+    )
+    held_out: float = Field(0.2, ge=0, lt=1, description="share of rated prompts kept out of SFT to measure judges on")
+    learning_rate: float = Field(2e-6, gt=0)
+    epochs: int = Field(3, ge=1)
+    max_prompt_length: int = Field(1536, ge=1, description="a judgement's prompt holds the rubric and an answer")
+
+
+class Lora(Section):
+    """Low-rank adapters instead of all weights; the result is merged into a whole checkpoint."""
+
+    rank: int = Field(0, ge=0, description="0 trains all weights")
+    alpha: int = Field(16, ge=1)
+    dropout: float = Field(0.0, ge=0, lt=1)
+    target_modules: tuple[str, ...] = Field((), description="names of modules; empty: every linear layer but the head")
+    load_in_4bit: bool = Field(False, description="QLoRA: the frozen weights in 4 bits; needs a GPU and bitsandbytes")
 
 
 class Trainer(Section):
@@ -125,7 +152,7 @@ class Trainer(Section):
     python: str = Field("", description="interpreter of another environment that holds OpenRLHF; '' is this one")
     gpus: int = Field(0, ge=0, description="devices per node; 0 takes all that are visible")
     hostfile: str = Field("", description="DeepSpeed hostfile for several nodes")
-    zero_stage: int = Field(3, ge=0, le=3)
+    zero_stage: int = Field(3, ge=0, le=3, description="at most 2 with LoRA: OpenRLHF pickles adapters in stage 3")
     attention: str = Field("sdpa", description="or 'flash_attention_2', where flash-attn is installed")
     gradient_checkpointing: bool = True
     options: dict[str, str | int | float | bool] = Field(
@@ -167,7 +194,9 @@ class Recipe(Section):
     judge: Judge = Judge()  # type: ignore[call-arg]
     pairs: Pairs = Pairs()  # type: ignore[call-arg]
     gate: Gate = Gate()  # type: ignore[call-arg]
+    sft: Sft = Sft()  # type: ignore[call-arg]
     training: Training = Training()  # type: ignore[call-arg]
+    lora: Lora = Lora()  # type: ignore[call-arg]
     engine: Engine = Engine()  # type: ignore[call-arg]
     trainer: Trainer = Trainer()  # type: ignore[call-arg]
 

@@ -83,19 +83,25 @@ class Lab:
 
     # models
 
-    def model(self, name: str) -> Model:
-        """The base model of this name: embedded, a directory, or a hub id. The first one asked for is M_0."""
+    def model(self, name: str, called: str = "") -> Model:
+        """The base model of this name: embedded, a directory, or a hub id. `called` M_0 it is the recipe's past."""
         if self.planning and not find.is_local(name):
-            base = Model("M_0", name, weights="planned", template="planned")
+            base = Model(called or name, name, weights="planned", template="planned")
         else:
             path = find.resolve(name)
             checkpoint.verify(path, trust_remote_code=self.recipe.trust_remote_code)
             weights, template = checkpoint.weights_digest(path), checkpoint.template_digest(path)
-            base = Model("M_0" if self.past is None else path.name, str(path), weights, template)
+            base = Model(called or path.name, str(path), weights, template)
         if not self.planning:
             self.store.add([base], launch=self.launch.id)
-        self.past = self.past or base
-        return base
+        return self.starts_from(base) if called == "M_0" else base
+
+    def starts_from(self, model: Model) -> Model:
+        """Make this model the recipe's M_0, the past."""
+        self.past = model
+        stats = {"name": "M_0"}
+        self.note(Step(self.iteration, "start", f"M_0 is {model.path or model.name}", model.id, 1, 1, stats=stats))
+        return model
 
     def path(self, model: Model) -> Path:
         """Where the checkpoint lies: trained ones beside the store, base models where they were found."""

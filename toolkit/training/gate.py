@@ -1,6 +1,7 @@
-"""The token gate: which pairs the trainer would really learn from, decided with the trainer's own tokenisation.
+"""The token gate: which rows the trainer would really learn from, decided with the trainer's own tokenisation.
 
-A pair is dropped, with a reason and numbers, where OpenRLHF would train on something else than the two answers:
+A pair, or a demonstration (one answer, for SFT), is dropped, with a reason and numbers, where OpenRLHF would train on
+something else than its answers:
 
     empty_answer          nothing but white space
     equal_text            both answers are one text, trailing newlines aside
@@ -32,14 +33,15 @@ from toolkit.training.tokens import ANSWER_ROOM, encode, keeps_row, trainer_text
 
 @dataclass(frozen=True)
 class Row:
-    """A rendered pair. prompt ends in the generation prompt; chosen and rejected are the model's own text,
-    without EOS. *_cut: the answer hit max_tokens. prompt_tokens: what generation saw, None where unknown."""
+    """A rendered pair or demonstration (rejected is None). prompt ends in the generation prompt; answers are the
+    model's own text, without EOS. subject: id of the pair, or of the demonstrated response. *_cut: the answer hit
+    max_tokens. prompt_tokens: what generation saw, None where unknown."""
 
-    pair_id: str
+    subject: str
     prompt_id: str
     prompt: str
     chosen: str
-    rejected: str
+    rejected: str | None
     chosen_cut: bool = False
     rejected_cut: bool = False
     prompt_tokens: tuple[int, ...] | None = None
@@ -78,9 +80,9 @@ class Inspection:
 
     row: Row
     prompt: tuple[int, ...]
-    sides: tuple[Side, Side]
+    sides: tuple[Side, ...]
     specials: frozenset[str]
-    training: config.Training
+    training: config.Optimization
 
 
 def export_answer(text: str, eos: str) -> str:
@@ -93,8 +95,8 @@ def empty_answer(it: Inspection) -> str:
 
 
 def equal_text(it: Inspection) -> str:
-    chosen, rejected = (side.answer.rstrip("\n") for side in it.sides)
-    return f"{len(chosen)} equal characters" if chosen == rejected else ""
+    texts = [side.answer.rstrip("\n") for side in it.sides]
+    return f"{len(texts[0])} equal characters" if texts[1:] == texts[:1] else ""
 
 
 def special_token_text(it: Inspection) -> str:
@@ -124,8 +126,8 @@ def boundary_merge(it: Inspection) -> str:
 
 
 def identical_tokens(it: Inspection) -> str:
-    chosen, rejected = it.sides
-    return f"{len(chosen.trained)} equal tokens" if chosen.trained == rejected.trained else ""
+    tokens = [side.trained for side in it.sides]
+    return f"{len(tokens[0])} equal tokens" if tokens[1:] == tokens[:1] else ""
 
 
 def loses_end(it: Inspection) -> str:
@@ -151,7 +153,7 @@ CHECKS = (
 )
 
 
-def inspect_row(row: Row, tokenizer: Any, training: config.Training, settings: config.Gate) -> tuple[Finding, ...]:
+def inspect_row(row: Row, tokenizer: Any, training: config.Optimization, settings: config.Gate) -> tuple[Finding, ...]:
     """Everything that speaks against training on this row, in the order of the checks. Empty: nothing does."""
     inspection = _inspection(row, tokenizer, training)
     checks = CHECKS if settings.cut_answers == "keep" else (*CHECKS, cut_answer)
@@ -159,18 +161,18 @@ def inspect_row(row: Row, tokenizer: Any, training: config.Training, settings: c
     return tuple(Finding(reason, detail) for reason, detail in found if detail)
 
 
-def gate(rows: Iterable[Row], tokenizer: Any, training: config.Training, settings: config.Gate) -> GateReport:
+def gate(rows: Iterable[Row], tokenizer: Any, training: config.Optimization, settings: config.Gate) -> GateReport:
     """Part the rows into those to train on and those to drop, each with its first reason."""
     kept, drops, warnings = [], [], Counter[str]()
-    first: dict[tuple[str, str, str], str] = {}
+    first: dict[tuple[str, str, str | None], str] = {}
     for row in rows:
         findings = inspect_row(row, tokenizer, training, settings)
         key = (row.prompt, row.chosen, row.rejected)
         if not findings and key in first:
-            findings = (Finding("duplicate", f"the prompt and answers of pair {first[key]}"),)
-        first.setdefault(key, row.pair_id)
+            findings = (Finding("duplicate", f"the prompt and answers of {first[key]}"),)
+        first.setdefault(key, row.subject)
         if findings:
-            drops.append(Drop("gate", row.prompt_id, findings[0].reason, row.pair_id, findings[0].detail))
+            drops.append(Drop("gate", row.prompt_id, findings[0].reason, row.subject, findings[0].detail))
             continue
         kept.append(row)
         warnings.update(["cut_answer"] if row.chosen_cut or row.rejected_cut else [])
@@ -185,23 +187,23 @@ def check_share(report: GateReport, settings: config.Gate) -> None:
     reasons = Counter(drop.reason for drop in report.drops).most_common()
     counts = ", ".join(f"{count} {reason}" for reason, count in reasons) or "there were none to begin with"
     raise GateError(
-        f"{len(report.kept)} of {total} pairs can be trained on; dropped: {counts}",
+        f"{len(report.kept)} of {total} rows can be trained on; dropped: {counts}",
         where=f"token gate, gate.max_dropped = {settings.max_dropped}",
         remedy=REMEDIES[reasons[0][0]] if reasons else MORE_PAIRS,
     )
 
 
-def effective_batch(pairs: int, training: config.Training) -> tuple[int, int]:
-    """(pairs per optimizer step, pairs that each epoch leaves out). GateError where no step can be made."""
-    if pairs >= training.batch_size:
-        return training.batch_size, pairs % training.batch_size
-    if pairs and training.small_sets == "shrink":
-        return pairs, 0
+def effective_batch(rows: int, training: config.Optimization) -> tuple[int, int]:
+    """(rows per optimizer step, rows that each epoch leaves out). GateError where no step can be made."""
+    if rows >= training.batch_size:
+        return training.batch_size, rows % training.batch_size
+    if rows and training.small_sets == "shrink":
+        return rows, 0
     raise GateError(
-        f"{pairs} pairs do not fill one batch of {training.batch_size}" if pairs else "no pair is left to train on",
-        where=f"training.batch_size = {training.batch_size}",
-        remedy=f"{MORE_PAIRS}, lower training.batch_size, or set training.small_sets = 'shrink'"
-        if pairs
+        f"{rows} rows do not fill one batch of {training.batch_size}" if rows else "no row is left to train on",
+        where=f"batch_size = {training.batch_size}",
+        remedy=f"{MORE_PAIRS}, lower batch_size, or set small_sets = 'shrink'"
+        if rows
         else MORE_PAIRS,
     )
 
@@ -221,14 +223,14 @@ REMEDIES = {
 }
 
 
-def _inspection(row: Row, tokenizer: Any, training: config.Training) -> Inspection:
-    chosen = _side(row, "chosen", tokenizer, training.max_length)
-    rejected = _side(row, "rejected", tokenizer, training.max_length)
-    return Inspection(row, encode(tokenizer, row.prompt), (chosen, rejected), _specials(tokenizer), training)
+def _inspection(row: Row, tokenizer: Any, training: config.Optimization) -> Inspection:
+    answers = {"chosen": row.chosen} | ({} if row.rejected is None else {"rejected": row.rejected})
+    sides = tuple(_side(row, name, answer, (tokenizer, training.max_length)) for name, answer in answers.items())
+    return Inspection(row, encode(tokenizer, row.prompt), sides, _specials(tokenizer), training)
 
 
-def _side(row: Row, name: str, tokenizer: Any, max_length: int) -> Side:
-    answer: str = getattr(row, name)
+def _side(row: Row, name: str, answer: str, limits: tuple[Any, int]) -> Side:
+    tokenizer, max_length = limits
     exported = export_answer(answer, tokenizer.eos_token)
     uncut = encode(tokenizer, trainer_text(tokenizer.eos_token, row.prompt, exported))
     # An answer that ends in EOS and fits is trained on as it is; only the others need the trainer's rule.

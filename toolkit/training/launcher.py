@@ -2,7 +2,7 @@
 
     python launcher.py --toolkit.step_log=FILE [--toolkit.cpu] [--toolkit.watch=PID] MODULE FLAGS...
 
-MODULE (openrlhf.cli.train_dpo) runs unmodified as `__main__` with FLAGS. The options are arguments, not
+MODULE (openrlhf.cli.train_dpo, train_sft or lora_combiner) runs unmodified as `__main__` with FLAGS. The options are arguments, not
 environment variables, because the DeepSpeed launcher carries arguments to every node but no variables; it
 also puts `--local_rank=N` first, which is handed on.
 
@@ -15,6 +15,7 @@ everywhere: an epoch is whole optimizer steps (`whole_steps`).
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import math
@@ -30,6 +31,11 @@ from importlib.machinery import ModuleSpec
 from typing import Any
 
 WATCH_SECONDS = 1.0
+# Whose steps are logged, and the value by which its per-batch numbers are known among all that are reduced.
+TRAINERS = {
+    "openrlhf.cli.train_dpo": ("openrlhf.trainer.dpo_trainer", "DPOTrainer", "chosen_reward"),
+    "openrlhf.cli.train_sft": ("openrlhf.trainer.sft_trainer", "SFTTrainer", "gpt_loss"),
+}
 DATA_PROCESSES = None  # OpenRLHF forks 8 to tokenise; None is this process, faster on few cores
 
 # Imported by openrlhf.models at load, called only with packed samples, which need the real package.
@@ -54,7 +60,7 @@ def main(argv: list[str]) -> None:
         patch_cpu()
     whole_steps()
     if "step_log" in options:
-        log_steps(options["step_log"], started)
+        log_steps(module, options["step_log"], started)
     sys.argv = [module, *flags]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
@@ -135,7 +141,7 @@ def patch_cpu() -> None:
     """
     import deepspeed
     import openrlhf.utils.deepspeed.deepspeed as strategy
-    from openrlhf.datasets import RewardDataset
+    from openrlhf.datasets import RewardDataset, SFTDataset
 
     # Two operators that DeepSpeed would compile (4 minutes at first use): a shared-memory all-reduce, of no
     # use to one process, and its fused Adam, for which torch's AdamW stands in.
@@ -153,8 +159,17 @@ def patch_cpu() -> None:
     strategy.init_device_mesh = lambda _, *args, **kwargs: mesh("cpu", *args, **kwargs)
     strategy.torch = CpuTorch(strategy.torch)
     strategy.torch_dist_barrier_and_cuda_sync = strategy.dist.barrier
-    *others, _ = RewardDataset.__init__.__defaults__  # the last one is num_processors
-    RewardDataset.__init__.__defaults__ = (*others, DATA_PROCESSES)
+    for kind in (RewardDataset, SFTDataset):
+        set_default(kind.__init__, "num_processors", DATA_PROCESSES)
+
+
+def set_default(function: Any, name: str, value: Any) -> None:
+    """Give a parameter of a function another default. ValueError where it has no such parameter."""
+    names = function.__code__.co_varnames[: function.__code__.co_argcount]
+    place = names.index(name) - len(names)
+    defaults = list(function.__defaults__)
+    defaults[place] = value
+    function.__defaults__ = tuple(defaults)
 
 
 class CpuTorch:
@@ -198,19 +213,21 @@ def whole_steps() -> None:
     wrap(DeepspeedStrategy, "setup_dataloader", setup_dataloader)
 
 
-def log_steps(path: str, started: float) -> None:
+def log_steps(module: str, path: str, started: float) -> None:
     """Write one JSON line to `path`, on rank 0, when training begins, after each optimizer step, and at the end.
 
     OpenRLHF's own log has the last micro-batch's rewards and loss, of one pair where micro_batch_size is 1.
-    Here `loss`, `acc` and the rewards are means over all pairs of the step and all devices; `grad_norm` (of the
+    Here `loss`, `acc` and the rewards are means over all rows of the step and all devices (SFT's loss: over their
+    answers' tokens, as it is trained on); `grad_norm` (of the
     whole step, before clipping) is the last micro-batch's, which closes the step. `lr` is the rate the step was
     made with, where OpenRLHF logs the next one: with a warm-up the first step's is 0.
     Lines: {"event": "rows", "rows": dataset length}, {"event": "step", "step": 1...}, {"event": "saved"}.
     `seconds` counts from the start of this process; null stands for NaN and infinity.
     """
-    from openrlhf.trainer.dpo_trainer import DPOTrainer
     from openrlhf.utils.deepspeed.deepspeed import DeepspeedStrategy
 
+    home, name, mark = TRAINERS[module]
+    trainer_class = getattr(importlib.import_module(home), name)
     seen: list[dict[str, float]] = []
     rates: list[float] = []
 
@@ -228,12 +245,14 @@ def log_steps(path: str, started: float) -> None:
 
     def all_reduce(original: Callable[..., Any], strategy: Any, data: Any, *args: Any, **kwargs: Any) -> Any:
         reduced = original(strategy, data, *args, **kwargs)
-        if isinstance(data, dict) and "chosen_reward" in data:
+        if isinstance(data, dict) and mark in data:
             seen.append(dict(reduced))
         return reduced
 
     def save_logs(original: Callable[..., Any], trainer: Any, args: Any, step: int, *rest: Any, **kwargs: Any) -> Any:
         means = {name: sum(one[name] for one in seen) / len(seen) for name in seen[0]}
+        if "gpt_loss" in means:
+            means["loss"] = means.pop("gpt_loss")
         means.update(grad_norm=seen[-1]["grad_norm"], lr=rates.pop())
         rates.append(seen[-1]["lr"])
         seen.clear()
@@ -246,9 +265,9 @@ def log_steps(path: str, started: float) -> None:
         return result
 
     for owner, name, wrapper in (
-        (DPOTrainer, "fit", fit),
+        (trainer_class, "fit", fit),
         (DeepspeedStrategy, "all_reduce", all_reduce),
-        (DPOTrainer, "save_logs_and_checkpoints", save_logs),
+        (trainer_class, "save_logs_and_checkpoints", save_logs),
         (DeepspeedStrategy, "save_model", save_model),
     ):
         wrap(owner, name, wrapper)

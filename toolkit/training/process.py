@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import TrainerError
-from toolkit.training.settings import TrainerJob, check_version, command, environment
+from toolkit.training.settings import TrainerJob, check_version, command, environment, merge_command
 
 __all__ = ["TrainerJob", "TrainerResult", "run_trainer"]
 
@@ -82,18 +82,32 @@ def run_trainer(job: TrainerJob, on_step: Callable[[Step], None]) -> TrainerResu
     job.step_log.unlink(missing_ok=True)
     started, log = time.monotonic(), StepLog(job.step_log)
     with (job.log_dir / "trainer.log").open("w", encoding="utf-8") as words:
-        process = _start(job, words)
+        process = _start(job, words, command(job))
     try:
         _follow(process, log, on_step, job)
     finally:
         _end_group(process)
     _check(process.returncode, log, rows, job)
+    if job.lora.rank:
+        _merge(job)
     shutil.rmtree(job.log_dir / "datasets", ignore_errors=True)  # the rows once more, in another format
     return TrainerResult(tuple(log.steps), time.monotonic() - started, log.rows)
 
 
-def _start(job: TrainerJob, words: Any) -> subprocess.Popen[bytes]:
-    line = command(job)
+def _merge(job: TrainerJob) -> None:
+    """Merge the saved adapter into a whole checkpoint at `output`, and remove the adapter."""
+    with (job.log_dir / "trainer.log").open("a", encoding="utf-8") as words:
+        process = _start(job, words, merge_command(job))
+    try:
+        process.wait()
+    finally:
+        _end_group(process)
+    if process.returncode:
+        raise _error(f"the adapter was not merged: exit code {process.returncode}", job)
+    shutil.rmtree(job.trained)
+
+
+def _start(job: TrainerJob, words: Any, line: list[str]) -> subprocess.Popen[bytes]:
     print(*line, file=words, flush=True)
     try:
         return subprocess.Popen(

@@ -1,11 +1,11 @@
 """What OpenRLHF 0.11.2 is asked: a `TrainerJob` in, flags, command line and environment out. Pure but for
 `check_version` and `environment`, which look at the machine.
 
-The rows of `data` are rendered text already, so no chat template is applied by the trainer; the reference is
+The rows of `data` are rendered text already, so no chat template is applied by the trainer; DPO's reference is
 always named, because OpenRLHF takes the policy itself where it is not.
 
-Left out: resuming inside a training (OpenRLHF skips rows when it does), evaluation sets, LoRA, packed samples,
-Weights & Biases; `trainer.options` can still name their flags.
+Left out: resuming inside a training (OpenRLHF skips rows when it does), evaluation sets, packed samples, Weights &
+Biases; `trainer.options` can still name their flags.
 """
 
 from __future__ import annotations
@@ -23,24 +23,38 @@ from toolkit import config
 from toolkit.errors import TrainerError
 
 SUPPORTED = ("0.11.2",)
-MODULE = "openrlhf.cli.train_dpo"
+Values = dict[str, str | float | bool | tuple[str, ...]]
+DPO, SFT, MERGE = "openrlhf.cli.train_dpo", "openrlhf.cli.train_sft", "openrlhf.cli.lora_combiner"
+LORA_STAGE = 2  # in stage 3 OpenRLHF saves the adapter as a pickle, which nothing of ours would load
 LAUNCHER = Path(__file__).with_name("launcher.py")
 
 
 @dataclass(frozen=True)
 class TrainerJob:
-    """One training: policy and reference (checkpoint directories), data (JSONL with prompt, chosen, rejected),
-    where the checkpoint (`output`) and the logs (`log_dir`) go. batch_size: pairs per optimizer step."""
+    """One training: policy and reference (checkpoint directories; none for SFT), data (JSONL with prompt, chosen,
+    rejected or, for SFT, prompt, response), where the checkpoint (`output`) and the logs (`log_dir`) go.
+    batch_size: rows per optimizer step."""
 
     policy: Path
-    reference: Path
+    reference: Path | None
     data: Path
     output: Path
     log_dir: Path
-    settings: config.Training
+    settings: config.Optimization
     trainer: config.Trainer
     device: Literal["cpu", "gpu"]
     batch_size: int
+    lora: config.Lora = config.Lora()  # type: ignore[call-arg]
+
+    @property
+    def module(self) -> str:
+        """The program of OpenRLHF that does it."""
+        return SFT if self.reference is None else DPO
+
+    @property
+    def trained(self) -> Path:
+        """Where the trainer saves: the checkpoint itself, or the adapter that is merged into it afterwards."""
+        return self.log_dir / "adapter" if self.lora.rank else self.output
 
     @property
     def step_log(self) -> Path:
@@ -58,40 +72,74 @@ class TrainerJob:
 
 
 def arguments(job: TrainerJob) -> list[str]:
-    """The flags of `train_dpo`, one `--name=value` each. Raises TrainerError for a path it would misread."""
+    """The flags of `train_dpo` or `train_sft`, one `--name=value` each. Raises TrainerError for a path it would
+    misread and for settings that the machine cannot run."""
     settings, on_cpu = job.settings, job.device == "cpu"
-    values: dict[str, str | float | bool] = {
+    stage = min(job.trainer.zero_stage, LORA_STAGE) if job.lora.rank else job.trainer.zero_stage
+    values: Values = {
         "model.model_name_or_path": str(job.policy),
-        "ref.model_name_or_path": str(job.reference),
+        **_task(job),
         "data.dataset": _data_path(job.data),
-        "data.prompt_key": "prompt",
-        "data.chosen_key": "chosen",
-        "data.rejected_key": "rejected",
         "data.max_len": settings.max_length,
         "train.batch_size": job.batch_size,
         "train.micro_batch_size": job.micro_batch_size,
         "train.max_epochs": settings.epochs,
         "train.seed": settings.seed,
-        "model.beta": settings.beta,
         "adam.lr": settings.learning_rate,
         "lr_scheduler": settings.scheduler,
         "lr_warmup_ratio": settings.warmup_ratio,
         "min_lr_ratio": settings.min_lr_ratio,
         "max_norm": settings.max_grad_norm,
-        "ds.zero_stage": 0 if on_cpu else job.trainer.zero_stage,
+        "ds.zero_stage": 0 if on_cpu else stage,
         "ds.attn_implementation": "sdpa" if on_cpu else job.trainer.attention,
         "model.gradient_checkpointing_enable": job.trainer.gradient_checkpointing and not on_cpu,
-        "ckpt.output_dir": str(job.output),
+        "ckpt.output_dir": str(job.trained),
         "logger.tensorboard_dir": str(job.log_dir / "tensorboard"),
     }
-    values |= job.trainer.options
+    values |= _adapter(job) | job.trainer.options
     return [flag for name, value in values.items() for flag in _flag(name, value)]
+
+
+def _task(job: TrainerJob) -> Values:
+    """What only DPO or only SFT is told. The empty template keeps SFT from adding its own words to a prompt."""
+    if job.reference is None:
+        return {"data.input_key": "prompt", "data.output_key": "response", "data.input_template": ""}
+    assert isinstance(job.settings, config.Training)  # a reference is DPO's
+    return {
+        "ref.model_name_or_path": str(job.reference),
+        "data.prompt_key": "prompt",
+        "data.chosen_key": "chosen",
+        "data.rejected_key": "rejected",
+        "model.beta": job.settings.beta,
+    }
+
+
+def _adapter(job: TrainerJob) -> Values:
+    lora = job.lora
+    if lora.load_in_4bit and (job.device == "cpu" or not lora.rank):
+        raise TrainerError(
+            f"lora.load_in_4bit with lora.rank = {lora.rank} on a {job.device.upper()}",
+            where="lora",
+            remedy="4-bit weights need a GPU and lora.rank > 0: set both, or lora.load_in_4bit = false",
+        )
+    if not lora.rank:
+        return {}
+    values: Values = {"ds.lora.rank": lora.rank, "ds.lora.alpha": lora.alpha, "ds.lora.dropout": lora.dropout}
+    values["ds.load_in_4bit"] = lora.load_in_4bit
+    return values | ({"ds.lora.target_modules": lora.target_modules} if lora.target_modules else {})
+
+
+def merge_command(job: TrainerJob) -> list[str]:
+    """OpenRLHF's own merge of the saved adapter into the policy's weights, in the same launcher."""
+    options = ["--toolkit.cpu"] if job.device == "cpu" else []
+    paths = {"model_path": job.policy, "lora_path": job.trained, "output_path": job.output}
+    return [job.python, str(LAUNCHER), *options, MERGE, *(f"--{name}={path}" for name, path in paths.items())]
 
 
 def command(job: TrainerJob) -> list[str]:
     """The whole command line: one process on a CPU, the DeepSpeed launcher on GPUs.
 
-    Everywhere launcher.py becomes `train_dpo`, so the step log is one code path. Over several nodes every node
+    Everywhere launcher.py becomes the program, so the step log is one code path. Over several nodes every node
     needs this file and the paths of the job at the same place.
     """
     options = [f"--toolkit.step_log={job.step_log}"]
@@ -103,7 +151,7 @@ def command(job: TrainerJob) -> list[str]:
     else:
         start = [*_deepspeed(job), "--master_port", str(free_port()), str(LAUNCHER)]
         options.append(f"--toolkit.watch={os.getpid()}")
-    return [*start, *options, MODULE, *arguments(job)]
+    return [*start, *options, job.module, *arguments(job)]
 
 
 def environment(job: TrainerJob) -> dict[str, str]:
@@ -169,7 +217,9 @@ def _deepspeed(job: TrainerJob) -> list[str]:
     return [*start, "--num_gpus", str(job.trainer.gpus)] if job.trainer.gpus else start
 
 
-def _flag(name: str, value: str | float | bool) -> list[str]:
+def _flag(name: str, value: str | float | bool | tuple[str, ...]) -> list[str]:
+    if isinstance(value, tuple):
+        return [f"--{name}", *value]
     if value is True:
         return [f"--{name}"]
     return [] if value is False else [f"--{name}={value}"]

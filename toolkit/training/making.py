@@ -1,0 +1,192 @@
+"""made(): the model that a training asks for, found in the store, adopted from disk, or made by OpenRLHF.
+
+What train() and supervise() have in common. The request (parent, reference, data, settings) is the training's id, so
+a finished training is never repeated. A checkpoint counts only after it was verified and moved to its final name in
+one step; what the trainer said lies beside it in `outcome.json`, so even a kill between that move and the store's
+commit costs nothing. The hand-off and the trainer's log stay under `trainings/<id>/`.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from toolkit import config
+from toolkit.engines import checkpoint
+from toolkit.errors import TrainerError
+from toolkit.identity import Json
+from toolkit.lab import Lab, Step
+from toolkit.progress import Progress
+from toolkit.provenance import has_gpu
+from toolkit.records import Model, Training
+from toolkit.training.gate import GateReport, Row, check_share, effective_batch, export_answer, gate
+from toolkit.training.process import TrainerJob, run_trainer
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be learned. name: of the new model; data: id of the pair or demonstration set; reference: None for
+    SFT; rows: the rendered rows before the token gate, made only where they are needed."""
+
+    name: str
+    parent: Model
+    reference: Model | None
+    data: str
+    fingerprint: str
+    settings: config.Optimization
+    rows: Callable[[], Sequence[Row]]
+    planned: bool = False
+
+    @property
+    def method(self) -> str:
+        return "SFT" if self.reference is None else "DPO"
+
+    def request(self, recipe: config.Recipe) -> Training:
+        """What decides the result: settings of the optimization and the gate. The machine's are provenance."""
+        settings: dict[str, Json] = self.settings.model_dump(mode="json", exclude={"data", "held_out"})
+        settings["gate"] = recipe.gate.model_dump(mode="json")
+        if recipe.lora.rank:
+            settings["lora"] = recipe.lora.model_dump(mode="json")
+        return Training(self.parent.id, self.reference.id if self.reference else None, self.fingerprint, settings)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a finished training left: rows trained on, batch, rows unseen per epoch, seconds, step log."""
+
+    rows: int
+    batch: int
+    unseen: int
+    seconds: float
+    steps: list[dict[str, float | None]]
+
+
+def made(lab: Lab, task: Task) -> Model:
+    """The model. Raises GateError before, TrainerError after the trainer ran."""
+    started = time.monotonic()
+    training = task.request(lab.recipe)
+    known = _known(lab, training)
+    if known is None and (lab.planning or task.planned):
+        model = Model(task.name, "", "planned", task.parent.template, task.parent.id, training.id)
+    else:
+        model = known or _adopted(lab, training, task)
+    label = f"{task.method} {task.parent.name} -> {task.name} on {task.data}"
+    seconds, stats = time.monotonic() - started, {"name": task.name}
+    lab.note(Step(lab.iteration, "train", label, model.id, 1, int(known is not None), seconds, 0, stats))
+    return model
+
+
+def _known(lab: Lab, training: Training) -> Model | None:
+    rows = lab.store.query("SELECT model FROM training WHERE id = ?", [training.id])
+    return lab.store.find(Model, [rows[0]["model"]])[rows[0]["model"]] if rows else None
+
+
+def _adopted(lab: Lab, training: Training, task: Task) -> Model:
+    final = lab.folder / "models" / training.id
+    if not checkpoint.is_trained(final):
+        _make(lab, training, task, final)
+    outcome = Outcome(**json.loads((final / checkpoint.OUTCOME).read_text(encoding="utf-8")))
+    return _store(lab, training, task, outcome)
+
+
+def _make(lab: Lab, training: Training, task: Task, final: Path) -> None:
+    work = lab.folder / "trainings" / training.id
+    work.mkdir(parents=True, exist_ok=True)
+    report = _gated(lab, task)
+    batch, unseen = effective_batch(len(report.kept), task.settings)
+    job = TrainerJob(
+        policy=lab.path(task.parent),
+        reference=lab.path(task.reference) if task.reference else None,
+        data=work / ("pairs.jsonl" if task.reference else "demonstrations.jsonl"),
+        output=work / "checkpoint",
+        log_dir=work,
+        settings=task.settings,
+        trainer=lab.recipe.trainer,
+        device=_device(lab),
+        batch_size=batch,
+        lora=lab.recipe.lora,
+    )
+    _export(job.data, report, lab.chat(task.parent).eos_token)
+    steps_to_do = task.settings.epochs * (len(report.kept) // batch)
+    progress = Progress(f"{lab.iteration} steps of {task.name} on {task.data}", steps_to_do)
+    lab.engines.release()
+    result = run_trainer(job, lambda step: progress.advance(note=_told(step)))
+    progress.finish(_told(result.steps[-1]) if result.steps else "")
+    if result.rows != len(report.kept):
+        raise TrainerError(
+            f"the trainer saw {result.rows} of {len(report.kept)} rows",
+            where=work,
+            remedy="report this: the gate missed a case",
+        )
+    checkpoint.adopt_tokenizer(job.policy, job.output)
+    outcome = Outcome(len(report.kept), batch, unseen, result.seconds, [dict(step) for step in result.steps])
+    (job.output / checkpoint.OUTCOME).write_text(json.dumps(asdict(outcome)), encoding="utf-8")
+    checkpoint.verify(job.output)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    checkpoint.promote(job.output, final)
+
+
+def _gated(lab: Lab, task: Task) -> GateReport:
+    """The rows that survive the trainer's tokenisation; every drop is stored before the share is judged."""
+    started = time.monotonic()
+    rows = task.rows()
+    report = gate(rows, lab.chat(task.parent).tokenizer, task.settings, lab.recipe.gate)
+    lab.store.insert("dropped", [{**vars(drop), "pair_set": task.data} for drop in report.drops])
+    stats = {"kept": len(report.kept), **Counter(drop.reason for drop in report.drops), **report.warnings}
+    seconds = time.monotonic() - started
+    lab.note(Step(lab.iteration, "gate", f"token gate {task.data}", task.data, len(rows), 0, seconds, 0, stats))
+    check_share(report, lab.recipe.gate)
+    return report
+
+
+def _export(path: Path, report: GateReport, eos: str) -> None:
+    """The hand-off: one JSON object a line, the prompt rendered, every answer ending in EOS."""
+    with path.open("w", encoding="utf-8") as file:
+        for row in report.kept:
+            chosen = export_answer(row.chosen, eos)
+            if row.rejected is None:
+                line = {"prompt": row.prompt, "response": chosen}
+            else:
+                line = {"prompt": row.prompt, "chosen": chosen, "rejected": export_answer(row.rejected, eos)}
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def _store(lab: Lab, training: Training, task: Task, outcome: Outcome) -> Model:
+    path = Path("models") / training.id
+    weights = checkpoint.weights_digest(lab.folder / path)
+    model = Model(task.name, str(path), weights, task.parent.template, task.parent.id, training.id)
+    found = {
+        "pair_set": task.data if task.reference else None,
+        "demonstration_set": None if task.reference else task.data,
+        "model": model.id,
+        "row_count": outcome.rows,
+        "batch": outcome.batch,
+        "unseen": outcome.unseen,
+        "seconds": outcome.seconds,
+    }
+    steps: list[dict[str, Any]] = [
+        {"training": training.id, "step": number, "metric": metric, "value": value}
+        for number, step in enumerate(outcome.steps, start=1)
+        for metric, value in step.items()
+        if metric != "step"
+    ]
+    with lab.store.transaction():
+        lab.store.add([model], launch=lab.launch.id)
+        lab.store.add([training], launch=lab.launch.id, **found)
+        lab.store.insert("training_step", steps)
+    return model
+
+
+def _device(lab: Lab) -> Any:
+    asked = lab.recipe.trainer.device
+    return ("gpu" if has_gpu() else "cpu") if asked == "auto" else asked
+
+
+def _told(step: Mapping[str, float | None]) -> str:
+    shown = (("loss", "loss"), ("acc", "accuracy"), ("grad_norm", "gradient"))
+    return ", ".join(f"{word} {step[key]:.3f}" for key, word in shown if step.get(key) is not None)
