@@ -13,13 +13,15 @@ import sys
 from pathlib import Path
 
 
-def flag(name: str) -> str:
+def flag(name: str, default: str | None = None) -> str:
     for position, argument in enumerate(sys.argv):
         if argument.startswith(f"--{name}="):
             return argument.partition("=")[2]
         if argument == f"--{name}":
             return sys.argv[position + 1]
-    raise SystemExit(f"fake trainer: no --{name}")
+    if default is None:
+        raise SystemExit(f"fake trainer: no --{name}")
+    return default
 
 
 def main() -> None:
@@ -38,7 +40,7 @@ def main() -> None:
             log.write(json.dumps({"event": "step", "step": step, **values, "grad_norm": 1.0}) + "\n")
         log.write(json.dumps({"event": "saved"}) + "\n")
     shutil.copytree(policy, output, dirs_exist_ok=True, ignore=shutil.ignore_patterns("outcome.json"))
-    salt = json.dumps([flag("ref.model_name_or_path").rsplit("/", 1)[-1], rows])
+    salt = json.dumps([flag("ref.model_name_or_path", "sft").rsplit("/", 1)[-1], rows])
     (output / "scripted.json").write_text(json.dumps({"salt": salt}))
     weights = bytearray((policy / "model.safetensors").read_bytes())
     weights[-4] = (weights[-4] + 1 + len(rows)) % 256

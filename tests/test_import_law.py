@@ -22,6 +22,7 @@ ORDER = (
     ("judgments",),
     ("pairs",),
     ("exchange",),
+    ("demonstrations",),
     ("training",),
     ("evaluation",),
     ("diagnostics",),

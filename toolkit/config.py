@@ -30,8 +30,11 @@ class Section(BaseModel):
 class Prompts(Section):
     """Where prompts come from. Each iteration takes `part_size` of them, disjoint from the others."""
 
-    source: str = Field("starter", description="'starter', a .jsonl or .txt file, or a Hugging Face dataset name")
+    source: str = Field(
+        "starter", description="'starter', 'ift' (with answers), a .jsonl or .txt file, or a Hugging Face dataset name"
+    )
     field: str = Field("prompt", description="the column or key that holds the text")
+    label: str = Field("answer", description="the column or key that holds a reference answer, for SPIN")
     split: str = Field("train", description="split of a Hugging Face dataset")
     part_size: int = Field(4000, ge=1, description="prompts per iteration; the paper says 4,000 and 5,000")
     seed: int = Field(0, description="shuffles the prompts before they are parted")

@@ -100,7 +100,7 @@ def test_an_answer_that_just_fits_keeps_its_end(tokenizer: Any) -> None:
 
 
 def test_cut_answers_are_counted_or_dropped_as_the_recipe_says(tokenizer: Any) -> None:
-    rows = [replace(GOOD, chosen_cut=True), replace(GOOD, pair_id="p2", chosen="the fox")]
+    rows = [replace(GOOD, chosen_cut=True), replace(GOOD, subject="p2", chosen="the fox")]
     kept = gate(rows, tokenizer, TRAINING, KEEP)
     dropped = gate(rows, tokenizer, TRAINING, DROP)
     assert len(kept.kept) == 2 and kept.warnings == {"cut_answer": 1}
@@ -108,7 +108,7 @@ def test_cut_answers_are_counted_or_dropped_as_the_recipe_says(tokenizer: Any) -
 
 
 def test_a_repeated_row_is_dropped_and_names_the_first(tokenizer: Any) -> None:
-    report = gate([GOOD, replace(GOOD, pair_id="p2", prompt_id="q2")], tokenizer, TRAINING, KEEP)
+    report = gate([GOOD, replace(GOOD, subject="p2", prompt_id="q2")], tokenizer, TRAINING, KEEP)
     (drop,) = report.drops
     assert (drop.reason, drop.pair, drop.prompt) == ("duplicate", "p2", "q2") and "p1" in drop.detail
 
@@ -117,8 +117,8 @@ def test_every_row_is_kept_or_dropped_in_its_order_whatever_the_text(tokenizer: 
     texts = ["", "a", "🦊🦊", "a\r\nb\r\n", "\x00nul", "\u202eright to left", "x" * 5000, "e\u0301", "ends\n"]
     rows = [Row(f"{i}-{j}", f"q{i}", PROMPT, a, b) for i, a in enumerate(texts) for j, b in enumerate(texts)]
     report = gate(rows, tokenizer, TRAINING, KEEP)
-    seen = [row.pair_id for row in report.kept] + [drop.pair for drop in report.drops]
-    assert sorted(map(str, seen)) == sorted(row.pair_id for row in rows)
+    seen = [row.subject for row in report.kept] + [drop.pair for drop in report.drops]
+    assert sorted(map(str, seen)) == sorted(row.subject for row in rows)
     assert report == gate(rows, tokenizer, TRAINING, KEEP)
     for row in report.kept:
         chosen, rejected = (
@@ -136,10 +136,10 @@ def test_every_drop_has_numbers_or_names_and_every_reason_a_remedy(tokenizer: An
 
 
 def test_too_many_drops_stop_the_run_with_the_counts_and_a_remedy(tokenizer: Any) -> None:
-    rows = [GOOD, *(replace(GOOD, pair_id=f"x{i}", rejected="") for i in range(2)), replace(GOOD, pair_id="y")]
+    rows = [GOOD, *(replace(GOOD, subject=f"x{i}", rejected="") for i in range(2)), replace(GOOD, subject="y")]
     report = gate(rows, tokenizer, TRAINING, KEEP)
     check_share(report, config.Gate(max_dropped=0.75))
-    with pytest.raises(GateError, match=r"1 of 4 pairs .* 2 empty_answer, 1 duplicate") as caught:
+    with pytest.raises(GateError, match=r"1 of 4 rows .* 2 empty_answer, 1 duplicate") as caught:
         check_share(report, config.Gate(max_dropped=0.74))
     assert caught.value.remedy
 
@@ -156,9 +156,9 @@ def test_the_batch_and_what_an_epoch_leaves_out(pairs: int, found: tuple[int, in
 
 
 def test_a_set_smaller_than_the_batch_is_refused_or_shrinks_the_batch() -> None:
-    with pytest.raises(GateError, match="3 pairs do not fill one batch of 4"):
+    with pytest.raises(GateError, match="3 rows do not fill one batch of 4"):
         effective_batch(3, TRAINING)
     shrink = TRAINING.model_copy(update={"small_sets": "shrink"})
     assert effective_batch(3, shrink) == (3, 0)
-    with pytest.raises(GateError, match="no pair"):
+    with pytest.raises(GateError, match="no row"):
         effective_batch(0, shrink)

@@ -45,6 +45,7 @@ def job(tmp_path: Path, tiny_model: Path, fake_python: Path) -> TrainerJob:
         trainer=config.Trainer(python=str(fake_python)),
         device="cpu",
         batch_size=4,
+        lora=config.Lora(),
     )
 
 

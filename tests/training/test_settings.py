@@ -14,7 +14,15 @@ import pytest
 
 from toolkit import config
 from toolkit.errors import TrainerError
-from toolkit.training.settings import LAUNCHER, TrainerJob, arguments, check_version, command, environment
+from toolkit.training.settings import (
+    LAUNCHER,
+    TrainerJob,
+    arguments,
+    check_version,
+    command,
+    environment,
+    merge_command,
+)
 
 JOB = TrainerJob(
     policy=Path("/models/policy"),
@@ -26,20 +34,22 @@ JOB = TrainerJob(
     trainer=config.Trainer(),
     device="cpu",
     batch_size=32,
+    lora=config.Lora(),
 )
+SFT_JOB = replace(JOB, reference=None, data=Path("/run/demonstrations.jsonl"), settings=config.Sft())
 GOLDEN_CPU = """
 --model.model_name_or_path=/models/policy
 --ref.model_name_or_path=/models/reference
---data.dataset=/run/pairs.jsonl
 --data.prompt_key=prompt
 --data.chosen_key=chosen
 --data.rejected_key=rejected
+--model.beta=0.1
+--data.dataset=/run/pairs.jsonl
 --data.max_len=2048
 --train.batch_size=32
 --train.micro_batch_size=1
 --train.max_epochs=1
 --train.seed=42
---model.beta=0.1
 --adam.lr=5e-07
 --lr_scheduler=cosine_with_min_lr
 --lr_warmup_ratio=0.1
@@ -135,10 +145,10 @@ def test_a_supported_version_is_told(tmp_path: Path) -> None:
     assert check_version(fake_interpreter(tmp_path, "echo 0.11.2")) == "0.11.2"
 
 
-def installed_parser() -> argparse.ArgumentParser:
-    """The parser that the installed train_dpo builds, taken from its source without importing it."""
+def installed_parser(program: str) -> argparse.ArgumentParser:
+    """The parser that the installed program builds, taken from its source without importing it."""
     files = importlib.metadata.files("openrlhf") or []
-    source = next(file for file in files if str(file) == "openrlhf/cli/train_dpo.py").read_text()
+    source = next(file for file in files if str(file) == f"openrlhf/cli/{program}.py").read_text()
     main = next(node for node in ast.parse(source).body if isinstance(node, ast.If))
     last = next(i for i, node in enumerate(main.body) if "parse_args" in ast.unparse(node))
     scope: dict[str, Any] = {}
@@ -151,12 +161,43 @@ def installed_parser() -> argparse.ArgumentParser:
 @pytest.mark.real
 @pytest.mark.parametrize("device", ["cpu", "gpu"])
 def test_the_installed_train_dpo_reads_every_argument_as_meant(device: Any) -> None:
-    read = vars(installed_parser().parse_args(arguments(replace(JOB, device=device))))
+    read = vars(installed_parser("train_dpo").parse_args(arguments(replace(JOB, device=device))))
     assert read["ref.model_name_or_path"] == "/models/reference"
     assert read["data.max_len"] == 2048 and read["train.batch_size"] == 32
     assert read["adam.lr"] == 5e-7 and read["lr_warmup_ratio"] == 0.1 and read["max_norm"] == 1.0
     assert read["data.apply_chat_template"] is False
     assert read["model.gradient_checkpointing_enable"] is (device == "gpu")
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+def test_the_installed_train_sft_reads_every_argument_as_meant(device: Any) -> None:
+    read = vars(installed_parser("train_sft").parse_args(arguments(replace(SFT_JOB, device=device))))
+    assert (read["data.input_key"], read["data.output_key"], read["data.input_template"]) == ("prompt", "response", "")
+    assert read["train.max_epochs"] == 3 and read["adam.lr"] == 2e-6 and read["train.batch_size"] == 32
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("job", [JOB, SFT_JOB], ids=["dpo", "sft"])
+def test_the_installed_programs_read_the_adapter_as_meant(job: TrainerJob) -> None:
+    program = job.module.rpartition(".")[2]
+    lora = config.Lora(rank=8, alpha=32, dropout=0.05, target_modules=("q_proj", "v_proj"))
+    read = vars(installed_parser(program).parse_args(arguments(replace(job, device="gpu", lora=lora))))
+    assert (read["ds.lora.rank"], read["ds.lora.alpha"], read["ds.lora.dropout"]) == (8, 32, 0.05)
+    assert read["ds.lora.target_modules"] == ["q_proj", "v_proj"] and read["ds.load_in_4bit"] is False
+    assert read["ds.zero_stage"] == 2, "stage 3 pickles the adapter"
+
+
+def test_4_bit_weights_are_refused_where_they_cannot_run() -> None:
+    for job, lora in ((JOB, {"rank": 8}), (on_gpu(), {"rank": 0})):
+        with pytest.raises(TrainerError, match="load_in_4bit"):
+            arguments(replace(job, lora=config.Lora(load_in_4bit=True, **lora)))
+
+
+def test_the_merge_is_asked_of_openrlhf_in_the_same_interpreter() -> None:
+    words = merge_command(replace(JOB, lora=config.Lora(rank=8)))
+    assert words[1:4] == [str(LAUNCHER), "--toolkit.cpu", "openrlhf.cli.lora_combiner"]
+    assert words[4:] == ["--model_path=/models/policy", "--lora_path=/run/adapter", "--output_path=/run/checkpoint"]
 
 
 @pytest.mark.real

@@ -33,7 +33,9 @@ def _first(near: Picks, far: Picks, pools: Sequence[Pool], rank: Callable[[Score
     by_prompt, rho = {}, pools[0].rho or 0.0
     for prompt, end in near.by_prompt.items():
         other = far.by_prompt[prompt]
-        low, high = _range(end.score, other.score, rho) if end and other else (1.0, 0.0)
+        low, high = (1.0, 0.0)  # empty
+        if isinstance(end, Scored) and isinstance(other, Scored):
+            low, high = _range(end.score, other.score, rho)
         scored = [answer for pool in pools for answer in pool.candidates.get(prompt, ())]
         inside = [answer for answer in scored if low <= answer.score <= high]
         by_prompt[prompt] = min(inside, key=rank, default=None)

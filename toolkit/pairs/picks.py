@@ -1,4 +1,4 @@
-"""Picks: one scored answer per prompt, what selection makes of pools and pairing makes pairs of."""
+"""Picks: one answer per prompt, what selection makes of pools and pairing makes pairs of."""
 
 from __future__ import annotations
 
@@ -6,12 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from toolkit.judgments.judge import Scored
+from toolkit.records import Response
+
+
+@dataclass(frozen=True)
+class Unscored:
+    """An answer that takes its side without a verdict: a label, or SPIN's own answer."""
+
+    response: Response
+    score: None = None
 
 
 @dataclass(frozen=True)
 class Picks:
-    """One scored answer per prompt, or none where no answer of its pools has a score."""
+    """One answer per prompt, or none where no answer of its pools has a score. judge: None where nobody judged."""
 
-    judge: str
-    by_prompt: Mapping[str, Scored | None]
+    judge: str | None
+    by_prompt: Mapping[str, Scored | Unscored | None]
     planned: bool

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from toolkit.errors import InputError
 from toolkit.judgments.judge import Pool, Scored
 from toolkit.pairs.length_control import longest_near, shortest_near
-from toolkit.pairs.picks import Picks
+from toolkit.pairs.picks import Picks, Unscored
 from toolkit.records import Drop, Pair, pair_content
 
 
@@ -32,8 +32,12 @@ def worst(*pools: Pool) -> Picks:
 
 
 def pair_up(chosen: Picks, rejected: Picks) -> tuple[list[Pair], list[Drop]]:
-    """A pair for each prompt where score(chosen) > score(rejected), strictly; every other prompt as a drop."""
-    if chosen.judge != rejected.judge:
+    """A pair for each prompt where score(chosen) > score(rejected), strictly; every other prompt as a drop.
+
+    Where a side has no verdict (a label, SPIN's own answer) there is no order, and only equal texts are dropped.
+    """
+    judges = {chosen.judge, rejected.judge} - {None}
+    if len(judges) > 1:
         raise InputError(
             f"chosen was scored by {chosen.judge}, rejected by {rejected.judge}: two judges are no common scale",
             remedy="score both sides with one judge",
@@ -43,6 +47,11 @@ def pair_up(chosen: Picks, rejected: Picks) -> tuple[list[Pair], list[Drop]]:
         high, low = chosen.by_prompt[prompt], rejected.by_prompt.get(prompt)
         if high is None or low is None:
             drops.append(Drop("selection", prompt, "no_score", detail="no answer has a readable verdict"))
+        elif high.score is None or low.score is None:
+            if high.response.text == low.response.text:
+                drops.append(Drop("selection", prompt, "equal_text", detail="both sides are one text"))
+            else:
+                pairs.append(_pair(prompt, high, low, next(iter(judges), None)))
         elif high.score > low.score:
             pairs.append(_pair(prompt, high, low, chosen.judge))
         else:
@@ -81,7 +90,7 @@ def _in_tie_order(candidates: Sequence[Scored], ties: str) -> Sequence[Scored]:
     return sorted(candidates, key=lambda scored: sign * len(scored.response.text or ""))
 
 
-def _pair(prompt: str, high: Scored, low: Scored, judge: str) -> Pair:
+def _pair(prompt: str, high: Scored | Unscored, low: Scored | Unscored, judge: str | None) -> Pair:
     sides, roles = (high.response.text or "", low.response.text or ""), (high.response.role, low.response.role)
     return Pair(
         prompt=prompt,

@@ -1,7 +1,8 @@
 """Prompts from a file or a data set, checked: a broken line is an error with its place, never a skipped row.
 
-Read: "starter" (shipped, own-written), .txt (one prompt a line), .jsonl (`prompts.field`, or the first user turn of
-"messages"), .csv, .parquet and Hugging Face data sets through `datasets`.
+Read: "starter" and "ift" (shipped, own-written, the second with answers), .txt (one prompt a line), .jsonl
+(`prompts.field`, or the first user turn of "messages"), .csv, .parquet and Hugging Face data sets through `datasets`.
+A reference answer is `prompts.label`, or the turn after the first user turn; only SPIN asks for it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ from toolkit.errors import InputError
 from toolkit.records import Prompt
 from toolkit.safe_text import one_line
 
-STARTER = Path(__file__).with_name("starter.txt")
+SHIPPED = {
+    "starter": Path(__file__).with_name("starter.txt"),
+    "ift": Path(__file__).parents[1] / "demonstrations" / "ift.jsonl",
+}
 
 
 def load_prompts(settings: Settings) -> tuple[Prompt, ...]:
@@ -41,19 +45,34 @@ def load_prompts(settings: Settings) -> tuple[Prompt, ...]:
     return tuple(prompts)
 
 
+def load_labels(settings: Settings) -> dict[str, str]:
+    """The reference answer to every prompt that has one, by prompt id; of equal prompts the first."""
+    found: dict[str, str] = {}
+    for row, place in _rows(settings):
+        label = _label_of(row, settings.label)
+        if label:
+            found.setdefault(Prompt(_text_of(row, settings.field, place)).id, label)
+    return found
+
+
 def _read(settings: Settings) -> Iterator[tuple[str, str]]:
-    path = STARTER if settings.source == "starter" else Path(settings.source).expanduser()
+    for row, place in _rows(settings):
+        yield _text_of(row, settings.field, place), place
+
+
+def _rows(settings: Settings) -> Iterator[tuple[Any, str]]:
+    """Every row with its place; a line of a .txt file is a row of one text."""
+    path = SHIPPED.get(settings.source) or Path(settings.source).expanduser()
     if path.suffix in {".txt", ".jsonl"}:
         for number, line in enumerate(_lines(path), start=1):
             place = f"{path.name}:{number}"
             if path.suffix == ".txt" and line:
-                yield line, place
+                yield {settings.field: line}, place
             elif path.suffix == ".jsonl":
-                yield _json_text(line, settings.field, place), place
+                yield _json(line, place), place
     else:
-        rows = _dataset(path, settings)
-        for number, row in enumerate(rows, start=1):
-            yield _text_of(row, settings.field, f"{settings.source}:{number}"), f"{settings.source}:{number}"
+        for number, row in enumerate(_dataset(path, settings), start=1):
+            yield row, f"{settings.source}:{number}"
 
 
 def _lines(path: Path) -> list[str]:
@@ -73,20 +92,30 @@ def _lines(path: Path) -> list[str]:
     return [line.removesuffix("\r") for line in (lines[:-1] if lines[-1] == "" else lines)]
 
 
-def _json_text(line: str, field: str, place: str) -> str:
+def _json(line: str, place: str) -> Any:
     try:
-        row = json.loads(line)
+        return json.loads(line)
     except (json.JSONDecodeError, RecursionError) as error:
         raise InputError(
             f"broken JSON line {one_line(line, 60)!r}: {error}", where=place, remedy="mend or remove this line"
         ) from error
-    return _text_of(row, field, place)
+
+
+def _turn(row: Any, role: str) -> Any:
+    """The first turn of this role in "messages", or None."""
+    messages = row.get("messages") if isinstance(row, Mapping) else None
+    turns = [turn for turn in messages if isinstance(turn, Mapping)] if isinstance(messages, list) else []
+    return next((turn.get("content") for turn in turns if turn.get("role") == role), None)
+
+
+def _label_of(row: Any, field: str) -> str:
+    label = row.get(field) if isinstance(row, Mapping) and field in row else _turn(row, "assistant")
+    return label if isinstance(label, str) else ""
 
 
 def _text_of(row: Any, field: str, place: str) -> str:
-    if isinstance(row, Mapping) and field not in row and isinstance(row.get("messages"), list):
-        turns = [turn for turn in row["messages"] if isinstance(turn, Mapping) and turn.get("role") == "user"]
-        row = {field: turns[0].get("content")} if turns else row
+    if isinstance(row, Mapping) and field not in row and _turn(row, "user") is not None:
+        row = {field: _turn(row, "user")}
     if not isinstance(row, Mapping) or not isinstance(row.get(field), str):
         found = sorted(row) if isinstance(row, Mapping) else type(row).__name__
         raise InputError(

@@ -5,8 +5,6 @@
     M_f  future   lends its answers, is never a parent     r_f  soon
     p_i  prompts  a disjoint part for each iteration       K    recipe.answers.k
 
-Left out: the SFT that makes M_0 from a pretrained model; `recipe.model` is taken as M_0.
-
 Run: python -m toolkit.recipes.temporal --iters 2
 """
 
@@ -21,11 +19,12 @@ from toolkit.prompts.split import split
 from toolkit.recipes.run import main
 from toolkit.records import Model
 from toolkit.responses.generate import generate
+from toolkit.training.supervise import start
 from toolkit.training.train import train
 
 
 def temporal(lab: Lab, recipe: Recipe) -> Model:
-    past = present = lab.model(recipe.model)
+    past = present = start(lab, recipe)
     for i, prompts in enumerate(split(lab, recipe.prompts, recipe.iterations)):
         # Phase 1, Anchored Rejection: the present chooses, the past may reject.
         now = judge(lab, present, generate(lab, present, prompts))

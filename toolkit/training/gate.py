@@ -202,9 +202,7 @@ def effective_batch(rows: int, training: config.Optimization) -> tuple[int, int]
     raise GateError(
         f"{rows} rows do not fill one batch of {training.batch_size}" if rows else "no row is left to train on",
         where=f"batch_size = {training.batch_size}",
-        remedy=f"{MORE_PAIRS}, lower batch_size, or set small_sets = 'shrink'"
-        if rows
-        else MORE_PAIRS,
+        remedy=f"{MORE_PAIRS}, lower batch_size, or set small_sets = 'shrink'" if rows else MORE_PAIRS,
     )
 
 

@@ -2,9 +2,9 @@
 
     python launcher.py --toolkit.step_log=FILE [--toolkit.cpu] [--toolkit.watch=PID] MODULE FLAGS...
 
-MODULE (openrlhf.cli.train_dpo, train_sft or lora_combiner) runs unmodified as `__main__` with FLAGS. The options are arguments, not
-environment variables, because the DeepSpeed launcher carries arguments to every node but no variables; it
-also puts `--local_rank=N` first, which is handed on.
+MODULE (openrlhf.cli.train_dpo, train_sft or lora_combiner) runs unmodified as `__main__` with FLAGS. The options are
+arguments, not environment variables, because the DeepSpeed launcher carries arguments to every node but no variables;
+it also puts `--local_rank=N` first, which is handed on.
 
 This file imports nothing of the toolkit, so that the interpreter of another environment can run it by path.
 It is the one file that imports OpenRLHF.

@@ -44,7 +44,7 @@ class TrainerJob:
     trainer: config.Trainer
     device: Literal["cpu", "gpu"]
     batch_size: int
-    lora: config.Lora = config.Lora()  # type: ignore[call-arg]
+    lora: config.Lora
 
     @property
     def module(self) -> str:
