@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from toolkit.errors import RecipeError
 from toolkit.records import Sampling
@@ -55,13 +55,21 @@ class Answers(Section):
 
 
 class Judge(Section):
-    """How the present model scores answers.
+    """Who scores answers, and how.
 
-    method: "generated" samples a written verdict and parses its last score line; "expected" takes the
-    mean score under the token probabilities at the score position, one forward pass and no parsing.
+    method: "generated" samples a written verdict and parses its last score line; "expected" takes the mean score
+    under the token probabilities at the score position, one forward pass and no parsing; "reward" calls a function.
     """
 
-    method: Literal["generated", "expected"] = "generated"
+    by: str = Field(
+        "present",
+        description="'present' (M_i, as the paper), 'past' (M_0, frozen), another model's directory or hub id, or with "
+        "judge.base_url the name of a served one",
+    )
+    base_url: str = Field("", description="an OpenAI-compatible chat server that judges; method 'generated' alone")
+    key_variable: str = Field("OPENAI_API_KEY", description="environment variable with that server's key")
+    method: Literal["generated", "expected", "reward"] = "generated"
+    reward: str = Field("", description="FILE.py:FUNCTION for method 'reward' (judgments/reward.py)")
     rubric: str = Field("additive", description="name of a shipped rubric or path of a text file")
     draws: int = Field(1, ge=1, description="verdicts per answer, averaged over the readable ones")
     temperature: float = Field(1.0, ge=0)
@@ -72,10 +80,26 @@ class Judge(Section):
     )
     max_unreadable: float = Field(0.5, ge=0, le=1, description="above this share of verdicts the run stops")
 
+    @model_validator(mode="after")
+    def fits(self) -> Judge:
+        """What belongs together: a reward needs its function, a server names its model and writes its verdicts."""
+        if (self.method == "reward") != bool(self.reward):
+            raise ValueError("judge.method = 'reward' and judge.reward = 'FILE.py:FUNCTION' need each other")
+        if self.base_url and (self.by in ("present", "past") or self.method != "generated"):
+            raise ValueError("judge.base_url needs judge.by, the served model's name, and judge.method = 'generated'")
+        return self
+
+    @property
+    def exact(self) -> bool:
+        """Whether a second draw would say the same."""
+        return self.method != "generated"
+
     @property
     def sampling(self) -> Sampling:
         if self.method == "expected":
             return Sampling(1.0, 1.0, 1)
+        if self.method == "reward":
+            return Sampling(0.0, 1.0, 0)
         return Sampling(self.temperature, self.top_p, self.max_tokens)
 
 
@@ -216,8 +240,8 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
         raise RecipeError(f"no recipe file {path}", remedy="name an existing TOML file with --config") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"not valid TOML: {error}", where=path, remedy="mend the line it names") from error
-    for override in overrides:
-        _override(data, override)
+    for change in overrides:
+        override(data, change)
     return parse(data, where=path)
 
 
@@ -251,18 +275,19 @@ def _nearest(key: str) -> str:
     keys += sorted({known.split(".")[0] for known in keys})
     by_leaf = [known for known in keys if known.split(".")[-1] == key.split(".")[-1]]
     close = by_leaf or difflib.get_close_matches(key, keys, n=1, cutoff=0.0)
-    return f"did you mean {close[0]!r}?"
+    return f"did you mean {' or '.join(map(repr, close))}?"
 
 
-def _override(data: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
+def override(data: dict[str, Any], change: str) -> None:
+    """Apply `key.subkey=value` to plain data. Raises RecipeError."""
+    key, equals, text = change.partition("=")
     if not equals or not key:
-        raise RecipeError(f"--set {override!r} is not key=value", remedy="write for example --set answers.k=4")
+        raise RecipeError(f"--set {change!r} is not key=value", remedy="write for example --set answers.k=4")
     *sections, leaf = key.strip().split(".")
     for section in sections:
         data = data.setdefault(section, {})
         if not isinstance(data, dict):
-            raise RecipeError(f"--set {override!r}: {section!r} is not a section", remedy=_nearest(key))
+            raise RecipeError(f"--set {change!r}: {section!r} is not a section", remedy=_nearest(key))
     data[leaf] = _value(text.strip())
 
 

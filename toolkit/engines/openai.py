@@ -7,59 +7,64 @@ Where the checkpoint is not served the run stops and says so; the same command g
 The key is read from OPENAI_API_KEY and goes nowhere else. Rate limits and server errors are retried by the client
 with growing waits. Scoring needs a server that returns enough top log-probabilities (vLLM: --max-logprobs); a score
 token outside them is an error, never a zero.
+
+`complete_chats` asks a model that is only served, a judge: there the server renders the conversation.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from toolkit.config import Engine as Settings
 from toolkit.engines.checkpoint import is_trained
 from toolkit.engines.protocol import Completion, Request
 from toolkit.errors import EngineError, RecipeError
-from toolkit.records import Finish
+from toolkit.records import Finish, Sampling
 
+Message = Mapping[str, str]
 TOP_LOGPROBS = 20  # the most that servers give by default
 CONNECTIONS = 64
 RETRIES = 6
+Asked = TypeVar("Asked")
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    """One conversation to go on with, where the server has the template."""
+
+    id: str
+    messages: tuple[Message, ...]
+    sampling: Sampling
+    seed: int
 
 
 class OpenAIEngine:
     """One served checkpoint, up to `settings.max_num_seqs` requests at a time. Raises EngineError."""
 
     def __init__(self, path: Path, settings: Settings) -> None:
-        from openai import OpenAI
-
         if not settings.base_url:
             raise RecipeError(
                 "engine.kind = 'openai' needs engine.base_url",
                 remedy="for example --set engine.base_url=http://localhost:8000/v1",
             )
-        key = os.environ.get("OPENAI_API_KEY", "EMPTY")
-        self._client = OpenAI(base_url=settings.base_url, api_key=key, timeout=settings.timeout, max_retries=RETRIES)
+        self._client = _client(settings, "OPENAI_API_KEY")
         self._settings = settings
         self._model = self._served(path)
 
     def complete(self, requests: Sequence[Request]) -> Iterator[Completion]:
-        with ThreadPoolExecutor(min(self._settings.max_num_seqs, CONNECTIONS)) as workers:
-            waiting = [workers.submit(self._one, request) for request in requests]
-            try:
-                for done in as_completed(waiting):
-                    yield done.result()
-            finally:
-                for future in waiting:
-                    future.cancel()
+        return _side_by_side(self._one, requests, self._settings.max_num_seqs)
 
     def close(self) -> None:
         self._client.close()
 
     def _served(self, path: Path) -> str:
-        with self._boundary("did not list its models"):
+        with _boundary(self._settings, "did not list its models"):
             served: dict[str, str] = {
                 model.id: str(getattr(model, "root", None) or model.id) for model in self._client.models.list()
             }
@@ -86,25 +91,69 @@ class OpenAIEngine:
         if request.score_tokens:
             asked = {"max_tokens": 1, "temperature": 0.0, "logprobs": TOP_LOGPROBS}
             asked["extra_body"] = {"return_tokens_as_token_ids": True}
-        with self._boundary("did not complete a request"):
+        with _boundary(self._settings, "did not complete a request"):
             reply = self._client.completions.create(
                 model=self._model, prompt=list(request.tokens), seed=request.seed, **asked
             )
             return _scores(request, reply) if request.score_tokens else _text(request, reply)
 
-    @contextmanager
-    def _boundary(self, what: str) -> Iterator[None]:
-        """The client's errors, and those of reading a reply that is no completion, renamed to ours."""
-        import openai
 
+def complete_chats(
+    model: str, settings: Settings, key_variable: str, requests: Sequence[ChatRequest]
+) -> Iterator[Completion]:
+    """The served model's reply to every conversation, as they finish. Raises EngineError."""
+    client = _client(settings, key_variable)
+
+    def one(request: ChatRequest) -> Completion:
+        sampling = request.sampling
+        with _boundary(settings, "did not answer a conversation"):
+            reply = client.chat.completions.create(
+                model=model,
+                messages=list(request.messages),
+                seed=request.seed,
+                max_tokens=sampling.max_tokens,
+                temperature=sampling.temperature,
+                top_p=sampling.top_p,
+            )
+            choice = reply.choices[0]
+            finish: Finish = "length" if choice.finish_reason == "length" else "stop"
+            return Completion(request.id, choice.message.content or "", int(reply.usage.completion_tokens), finish)
+
+    yield from _side_by_side(one, requests, settings.max_num_seqs)
+    client.close()
+
+
+def _client(settings: Settings, key_variable: str) -> Any:
+    from openai import OpenAI
+
+    key = os.environ.get(key_variable, "EMPTY")
+    return OpenAI(base_url=settings.base_url, api_key=key, timeout=settings.timeout, max_retries=RETRIES)
+
+
+def _side_by_side(one: Callable[[Asked], Completion], requests: Sequence[Asked], most: int) -> Iterator[Completion]:
+    with ThreadPoolExecutor(min(most, CONNECTIONS)) as workers:
+        waiting = [workers.submit(one, request) for request in requests]
         try:
-            yield
-        except (openai.OpenAIError, IndexError, TypeError, AttributeError, KeyError, ValueError) as error:
-            raise EngineError(
-                f"the server {what}: {type(error).__name__}: {str(error)[:300]}",
-                where=self._settings.base_url,
-                remedy="check the server's log and engine.base_url; finished answers are stored, so run again",
-            ) from error
+            for done in as_completed(waiting):
+                yield done.result()
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+@contextmanager
+def _boundary(settings: Settings, what: str) -> Iterator[None]:
+    """The client's errors, and those of reading a reply that is no completion, renamed to ours."""
+    import openai
+
+    try:
+        yield
+    except (openai.OpenAIError, IndexError, TypeError, AttributeError, KeyError, ValueError) as error:
+        raise EngineError(
+            f"the server {what}: {type(error).__name__}: {str(error)[:300]}",
+            where=settings.base_url,
+            remedy="check the server's log and its address; finished answers are stored, so run again",
+        ) from error
 
 
 def _text(request: Request, reply: Any) -> Completion:

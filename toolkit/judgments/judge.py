@@ -1,4 +1,7 @@
-"""judge(): the present model scores answers by a rubric, n draws each; an answer's score is their mean.
+"""judge(): a model scores answers by a rubric, n draws each; an answer's score is their mean.
+
+The recipe passes the present model, as the paper has it; `judge.by` puts another in its place: the past, any model,
+a served one (`judge.base_url`) or a reward function. Verdicts are keyed by the judge and never reused across judges.
 
 An answer without a readable verdict has no score: it is never a number among numbers. Only the judge's
 own reply is parsed. Draws differ by seed; the expected-score method is exact and takes one draw.
@@ -11,15 +14,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
+from toolkit.engines.openai import ChatRequest, complete_chats
 from toolkit.engines.protocol import Completion, Request
 from toolkit.errors import InputError, JudgeError
 from toolkit.identity import derive_seed
 from toolkit.judgments.expected import expected_score
+from toolkit.judgments.reward import reward, reward_model
 from toolkit.judgments.rubric import Rubric, load_rubric
 from toolkit.judgments.verdict import parse_verdict
 from toolkit.lab import Lab, Step
 from toolkit.records import Judgment, Model, Prompt, Response
 
+Case = tuple[Judgment, list[dict[str, str]]]  # a request and its conversation
 SCORE_DIGITS = 9  # scores closer than 1e-9 are equal
 
 
@@ -50,6 +56,7 @@ class Pool:
 def judge(lab: Lab, model: Model, responses: Sequence[Response]) -> Pool:
     """Every response scored by `model`. Raises JudgeError when too many verdicts are unreadable."""
     settings = lab.recipe.judge
+    model = judging(lab, model)
     rubric = load_rubric(settings.rubric)
     if settings.method == "expected" and not rubric.single_digit:
         raise InputError(
@@ -74,9 +81,30 @@ def judge(lab: Lab, model: Model, responses: Sequence[Response]) -> Pool:
     return Pool(model.id, candidates, barred, lab.recipe.pairs.ties, planned, lab.recipe.pairs.length_control)
 
 
+def judging(lab: Lab, present: Model) -> Model:
+    """The judge that `judge.by` means, stored."""
+    settings = lab.recipe.judge
+    if settings.method == "reward":
+        model = reward_model(settings.reward)
+    elif settings.base_url:
+        model = Model(settings.by, settings.base_url, f"served:{settings.by}", "served")
+    elif settings.by == "present":
+        return present
+    elif settings.by == "past":
+        assert lab.past is not None  # the present came from the lab
+        return lab.past
+    else:
+        return lab.model(settings.by)
+    if not lab.planning:
+        lab.store.add([model], launch=lab.launch.id)
+    return model
+
+
 def ask(lab: Lab, model: Model, responses: Sequence[Response], rubric: Rubric) -> list[Judgment]:
     """The requests: `judge.draws` per response; one where the method is exact."""
     settings = lab.recipe.judge
+    if settings.method == "reward":
+        return [Judgment(response.id, model.id, None, "reward", None, 0, None) for response in responses]
     return [
         Judgment(
             response=response.id,
@@ -88,34 +116,49 @@ def ask(lab: Lab, model: Model, responses: Sequence[Response], rubric: Rubric) -
             seed=derive_seed(lab.recipe.seed, response.id, model.id, rubric.id, draw),
         )
         for response in responses
-        for draw in range(1 if settings.method == "expected" else settings.draws)
+        for draw in range(1 if settings.exact else settings.draws)
     ]
 
 
 def _judge(lab: Lab, model: Model, rubric: Rubric, missing: list[tuple[Judgment, Response]]) -> Iterator[Judgment]:
+    if lab.recipe.judge.method == "reward":
+        yield from reward(lab, missing)
+        return
     lab.store.insert("rubric", [{"id": rubric.id, "name": rubric.name, "body": rubric.body(), "launch": lab.launch.id}])
     prompts = lab.store.find(Prompt, {response.prompt for _, response in missing})
-    asked, requests, labels = {}, [], {}
-    for judgment, response in missing:
-        request, digits = _request(
-            lab, model, rubric, (judgment, prompts[response.prompt].as_text(), response.text or "")
-        )
+    cases = {
+        judgment.id: (judgment, rubric.messages(prompts[response.prompt].as_text(), response.text or ""))
+        for judgment, response in missing
+    }
+    yield from _served(lab, rubric, cases) if lab.recipe.judge.base_url else _scored(lab, model, rubric, cases)
+
+
+def _served(lab: Lab, rubric: Rubric, cases: Mapping[str, Case]) -> Iterator[Judgment]:
+    """Verdicts of a chat server, which renders the conversations itself."""
+    settings = lab.recipe.judge
+    engine = lab.recipe.engine.model_copy(update={"base_url": settings.base_url})
+    requests = [ChatRequest(id, tuple(m), settings.sampling, j.seed or 0) for id, (j, m) in cases.items()]
+    for done in complete_chats(settings.by, engine, settings.key_variable, requests):
+        yield _verdict(cases[done.id][0], done, rubric, {})
+
+
+def _scored(lab: Lab, model: Model, rubric: Rubric, cases: Mapping[str, Case]) -> Iterator[Judgment]:
+    """Verdicts of a checkpoint. A judgement too long for the engine is unreadable, and not asked for."""
+    requests, labels = [], {}
+    for judgment, messages in cases.values():
+        request, labels[judgment.id] = _request(lab, model, rubric, (judgment, messages))
         excess = len(request.tokens) + request.sampling.max_tokens - lab.recipe.engine.max_model_len
         if excess > 0:
             reason = f"the judge's prompt is {excess} tokens too long for engine.max_model_len"
             yield replace(judgment, reply="", status="unreadable", reason=reason)
-            continue
-        asked[judgment.id], labels[judgment.id] = judgment, digits
-        requests.append(request)
+        else:
+            requests.append(request)
     for done in lab.engine(model).complete(requests):
-        yield _verdict(asked[done.id], done, rubric, labels[done.id])
+        yield _verdict(cases[done.id][0], done, rubric, labels[done.id])
 
 
-def _request(
-    lab: Lab, model: Model, rubric: Rubric, case: tuple[Judgment, str, str]
-) -> tuple[Request, Mapping[str, int]]:
-    judgment, instruction, answer = case
-    messages = rubric.messages(instruction, answer)
+def _request(lab: Lab, model: Model, rubric: Rubric, case: Case) -> tuple[Request, Mapping[str, int]]:
+    judgment, messages = case
     chat, sampling, seed = lab.chat(model), lab.recipe.judge.sampling, judgment.seed or 0
     if judgment.method == "generated":
         return Request(judgment.id, chat.tokens(messages), sampling, seed), {}

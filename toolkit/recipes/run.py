@@ -79,7 +79,7 @@ def execute(recipe: RecipeFunction, options: Options) -> None:
     """One launch: plan or run, then the report."""
     settings = load(find_config(options.config), options.changes)
     launch = capture(options.run or settings.name, settings.resolved())
-    with Lab(settings, _open(options), launch, planning=options.plan) as lab:
+    with Lab(settings, opened(options.store, options.plan), launch, planning=options.plan) as lab:
         recipe(lab, settings)
         if options.plan:
             print(plan_text(lab.steps))
@@ -98,11 +98,11 @@ def find_config(config: Path | None) -> Path:
     raise RecipeError(f"no recipe file {wanted}", remedy=f"name an existing file, or one of {', '.join(shipped)}")
 
 
-def _open(options: Options) -> Store:
+def opened(store: Path, plan: bool) -> Store:
     """The store; for a plan read-only, or an empty one in memory where there is none yet."""
-    if not options.plan:
-        return Store(options.store)
-    return Store(options.store, read_only=True) if options.store.exists() else Store(None)
+    if not plan:
+        return Store(store)
+    return Store(store, read_only=True) if store.exists() else Store(None)
 
 
 def _say_if_nothing_was_left(lab: Lab) -> None:

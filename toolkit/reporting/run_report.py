@@ -17,11 +17,18 @@ from toolkit.store.database import Store
 
 def report_run(store: Store, launch: Launch, folder: Path) -> Path:
     """Write the report of this launch's run, show its short form, and return its path."""
-    tables = run_tables(store, launch.id)
+    path = write_report(store, launch, folder)
+    shown = run_tables(store, launch.id)
+    print(f"\n{shown[0].text()}\n\n{shown[1].text()}\n\n{_next_steps(store, launch, path)}")
+    return path
+
+
+def write_report(store: Store, launch: Launch, folder: Path) -> Path:
+    """The report as Markdown, named as the run."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{launch.run}.md"
-    path.write_text("\n".join([_head(launch), *(part.markdown() for part in tables), _limits()]), encoding="utf-8")
-    print(f"\n{tables[0].text()}\n\n{tables[1].text()}\n\n{_next_steps(store, launch, path)}")
+    tables = [part.markdown() for part in run_tables(store, launch.id)]
+    path.write_text("\n".join([_head(launch), *tables, _limits()]), encoding="utf-8")
     return path
 
 
@@ -52,8 +59,7 @@ def _head(launch: Launch) -> str:
             "",
             f"- model: {launch.recipe['model']}; K = {answers['k']}, T = {answers['temperature']}, "
             f"top_p = {answers['top_p']}, at most {answers['max_tokens']} tokens",
-            f"- judge: the present model, method `{judge['method']}`, rubric `{judge['rubric']}`, "
-            f"{judge['draws']} draws",
+            f"- judge: {judge['by']}, method `{judge['method']}`, rubric `{judge['rubric']}`, {judge['draws']} draws",
             f"- DPO: beta {training['beta']}, learning rate {training['learning_rate']}, "
             f"batch {training['batch_size']}, {training['epochs']} epochs, reference {training['reference']}",
             f"- launch {launch.id} of {launch.started}, commit {launch.commit_hash or 'unknown'}",

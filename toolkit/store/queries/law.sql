@@ -20,7 +20,9 @@ made AS (  -- a launch notes every set and, next, the model trained on it, store
     WHERE p.stage IN ('pair', 'demonstrate')
 ),
 phase AS (
-    SELECT made.*, rule.*, coalesce(l.recipe->'judge'->>'by', 'present') AS judged_by
+    SELECT made.*, rule.*,
+        CASE l.recipe->'judge'->>'method' WHEN 'reward' THEN 'function'
+            ELSE coalesce(l.recipe->'judge'->>'by', 'present') END AS judged_by
     FROM made JOIN pair_set s ON s.id = made_set JOIN rule ON rule.name = s.name JOIN launch l ON l.id = made.launch
     WHERE stage = 'pair'
 ),

@@ -1,0 +1,136 @@
+"""A comparison: one TOML, several recipes in one store, equal budgets, a report side by side."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from toolkit.config import Recipe
+from toolkit.errors import RecipeError
+from toolkit.recipes.compare import budget, check_equal, compare, load_comparison, planned
+from toolkit.store.database import Store
+
+Build = Callable[..., Recipe]
+ROOT = Path(__file__).parents[2]
+
+
+def toml(data: dict[str, Any], prefix: str = "") -> str:
+    """Plain data as TOML: values first, tables after them."""
+    values = [f"{key} = {json.dumps(value)}" for key, value in data.items() if not isinstance(value, dict)]
+    tables = [(key, value) for key, value in data.items() if isinstance(value, dict)]
+    return "\n".join(values) + "".join(f"\n[{prefix}{key}]\n{toml(value, f'{prefix}{key}.')}" for key, value in tables)
+
+
+@pytest.fixture
+def write(scripted_recipe: Build, tmp_path: Path) -> Callable[..., Path]:
+    """A comparison file on the scripted engine with these tables."""
+    common = scripted_recipe().model_dump(mode="json", exclude={"name", "iterations"}, exclude_unset=True)
+
+    def build(**tables: object) -> Path:
+        path = tmp_path / "compare.toml"
+        path.write_text(toml({"common": common, **tables}))
+        return path
+
+    return build
+
+
+FOUR = {
+    "temporal": {"iterations": 2},
+    "self_rewarding": {"iterations": 4},
+    "anchored_only": {"iterations": 4},
+    "future_only": {"iterations": 2},
+}
+
+
+def test_four_recipes_in_one_store_have_equal_trainings_and_one_report(
+    write: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    comparison = load_comparison(write(equal="trainings", **FOUR))
+    store = tmp_path / "s.duckdb"
+    budgets = {entry.name: budget(entry, planned(entry, store)) for entry in comparison.entries}
+    check_equal(comparison, budgets)
+    assert {name: found["trainings"] for name, found in budgets.items()} == dict.fromkeys(FOUR, 4)
+    report = compare(comparison, store).read_text()
+    with Store(store, read_only=True) as opened:
+        assert opened.named("law") == []
+        launches = [row["id"] for row in opened.query("SELECT id FROM launch ORDER BY started")]
+        totals = opened.named("compare_totals", launches=launches)
+    assert [row["recipe"] for row in totals] == list(FOUR)
+    assert [row["trainings"] for row in totals] == [4, 4, 4, 4]
+    assert [row["answers"] for row in totals] == [found["answers"] for found in budgets.values()]
+    assert totals[1]["answers shared"] >= 18, "M_0's own answers were temporal's"
+    assert totals[2]["answers shared"] >= 36, "M_0's answers of both roles, and as the past of iteration 1"
+    for name in FOUR:
+        assert name in report and (tmp_path / "reports" / f"{name}.md").exists()
+    assert "Side by side" in capsys.readouterr().out
+
+
+def test_a_second_comparison_makes_nothing(write: Callable[..., Path], tmp_path: Path) -> None:
+    comparison = load_comparison(write(temporal={"iterations": 1}, self_rewarding={"iterations": 1}))
+    for _ in range(2):
+        compare(comparison, tmp_path / "s.duckdb")
+    steps = [step for entry in comparison.entries for step in planned(entry, tmp_path / "s.duckdb")]
+    assert all(step.cached == step.total for step in steps)
+
+
+def test_one_recipe_under_two_names_differs_only_by_its_table(write: Callable[..., Path], tmp_path: Path) -> None:
+    short = {"recipe": "temporal", "iterations": 1, "pairs": {"length_control": 0.2}}
+    comparison = load_comparison(write(temporal={"iterations": 1}, short=short))
+    assert [entry.name for entry in comparison.entries] == ["temporal", "short"]
+    assert comparison.entries[1].recipe.pairs.length_control == 0.2
+    assert comparison.entries[1].recipe.answers == comparison.entries[0].recipe.answers
+    compare(comparison, tmp_path / "s.duckdb")
+    with Store(tmp_path / "s.duckdb", read_only=True) as store:
+        assert store.named("law") == []
+
+
+def test_unequal_budgets_are_refused_with_their_counts_before_anything_runs(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
+    for equal, told in (("trainings", "temporal 4, self_rewarding 2"), ("answers", "temporal 108, self_rewarding 36")):
+        comparison = load_comparison(write(equal=equal, temporal={}, self_rewarding={}))
+        budgets = {entry.name: budget(entry, planned(entry, tmp_path / "s.duckdb")) for entry in comparison.entries}
+        with pytest.raises(RecipeError, match=told):
+            check_equal(comparison, budgets)
+    assert not (tmp_path / "s.duckdb").exists()
+
+
+def test_equal_answers_and_equal_prompts_are_a_matter_of_settings(write: Callable[..., Path], tmp_path: Path) -> None:
+    temporal = {"iterations": 2}
+    variants = {
+        "answers": {"iterations": 4, "prompts": {"part_size": 6}, "answers": {"k": 4}},
+        "prompts": {"iterations": 4, "prompts": {"part_size": 3}},
+    }
+    for equal, own in variants.items():
+        size = {"prompts": {"part_size": 6}, "answers": {"k": 3 if equal == "prompts" else 4}}
+        if equal == "answers":
+            own = {**own, "answers": {"k": 6}}
+        comparison = load_comparison(write(equal=equal, temporal={**temporal, **size}, self_rewarding=own))
+        check_equal(comparison, {e.name: budget(e, planned(e, tmp_path / "s.duckdb")) for e in comparison.entries})
+
+
+@pytest.mark.parametrize(
+    ("tables", "problem"),
+    [
+        ({"temporall": {}}, "'temporall' is no recipe"),
+        ({"equal": "luck", "temporal": {}}, "equal = 'luck'"),
+        ({}, "no recipe to compare"),
+        ({"temporal": {"answers": {"kk": 3}}}, "unknown key 'answers.kk'"),
+    ],
+)
+def test_a_comparison_that_cannot_be_meant_is_refused(
+    write: Callable[..., Path], tables: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(RecipeError, match=problem):
+        load_comparison(write(**tables))
+
+
+def test_the_shipped_comparison_is_equal_in_trainings(tmp_path: Path) -> None:
+    comparison = load_comparison(ROOT / "recipes" / "compare.toml")
+    budgets = {entry.name: budget(entry, planned(entry, tmp_path / "s.duckdb")) for entry in comparison.entries}
+    check_equal(comparison, budgets)
+    assert {found["trainings"] for found in budgets.values()} == {4}

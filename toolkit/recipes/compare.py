@@ -1,0 +1,167 @@
+"""Several recipes in one store from one TOML, and a report side by side.
+
+    name = "compare"
+    equal = "trainings"        # what must be equal, checked on the plans before anything runs
+    [common]                   # fields of every recipe
+    [temporal]                 # a table for each recipe, in their order, with what differs
+    iterations = 2
+    [short]                    # another name for a recipe with other settings
+    recipe = "temporal"
+
+Same prompts, same seeds: a part of the prompts belongs to an iteration, whatever the recipe. What two recipes ask for
+alike is made once.
+
+Run: python -m toolkit.recipes.compare --config compare
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from toolkit.config import Recipe, override, parse
+from toolkit.errors import RecipeError
+from toolkit.lab import Lab, Step
+from toolkit.provenance import Launch, capture
+from toolkit.recipes.anchored_only import anchored_only
+from toolkit.recipes.future_only import future_only
+from toolkit.recipes.rejection_sampling_sft import rejection_sampling_sft
+from toolkit.recipes.run import STORE, RecipeFunction, find_config, guarded, opened
+from toolkit.recipes.self_rewarding import self_rewarding
+from toolkit.recipes.spin import spin
+from toolkit.recipes.spin_fair import spin_fair
+from toolkit.recipes.temporal import temporal
+from toolkit.reporting.comparison import report_comparison
+from toolkit.reporting.plan import plan_text
+from toolkit.reporting.run_report import write_report
+from toolkit.store.database import Store
+
+RECIPES: dict[str, RecipeFunction] = {
+    function.__name__: function
+    for function in (temporal, self_rewarding, anchored_only, future_only, rejection_sampling_sft, spin, spin_fair)
+}
+EQUAL = ("trainings", "answers", "prompts")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One recipe of a comparison, under its name in the file."""
+
+    name: str
+    function: RecipeFunction
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A comparison: its entries in order, and the budget in which they must be equal ("" for none)."""
+
+    name: str
+    equal: str
+    entries: tuple[Entry, ...]
+
+
+def load_comparison(path: Path, changes: Sequence[str] = ()) -> Comparison:
+    """The comparison in this TOML file, with `table.key=value` changes. Raises RecipeError."""
+    try:
+        data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"no readable comparison: {error}", where=path, remedy="mend the file") from error
+    for change in changes:
+        override(data, change)
+    name, equal, common = data.pop("name", path.stem), data.pop("equal", ""), data.pop("common", {})
+    if equal not in ("", *EQUAL):
+        raise RecipeError(f"equal = {equal!r}", where=path, remedy=f"one of {', '.join(EQUAL)}, or leave it out")
+    if not data:
+        raise RecipeError("no recipe to compare", where=path, remedy=f"add a table, one of {', '.join(RECIPES)}")
+    return Comparison(name, equal, tuple(_entry(path, table, own, common) for table, own in data.items()))
+
+
+def _entry(path: Path, table: str, own: Any, common: Mapping[str, Any]) -> Entry:
+    known = own.get("recipe", table) if isinstance(own, Mapping) else table
+    if not isinstance(own, Mapping) or known not in RECIPES:
+        raise RecipeError(f"{table!r} is no recipe", where=path, remedy=f"name one of {', '.join(RECIPES)}")
+    fields = _merged(common, {key: value for key, value in own.items() if key != "recipe"})
+    return Entry(table, RECIPES[known], parse({**fields, "name": table}, where=f"{path}, table {table!r}"))
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    made = dict(below)
+    for key, value in above.items():
+        both = isinstance(value, Mapping) and isinstance(made.get(key), Mapping)
+        made[key] = _merged(made[key], value) if both else value
+    return made
+
+
+def planned(entry: Entry, store: Path) -> list[Step]:
+    """The steps that a recipe would take; nothing is loaded or written."""
+    with Lab(entry.recipe, opened(store, plan=True), capture(entry.name, {}), planning=True) as lab:
+        entry.function(lab, entry.recipe)
+        return lab.steps
+
+
+def budget(entry: Entry, steps: Sequence[Step]) -> dict[str, int]:
+    """What a recipe costs: trainings, answers, prompts."""
+    return {
+        "trainings": sum(step.stage == "train" for step in steps),
+        "answers": sum(step.total for step in steps if step.stage == "generate"),
+        "prompts": entry.recipe.iterations * entry.recipe.prompts.part_size,
+    }
+
+
+def check_equal(comparison: Comparison, budgets: Mapping[str, Mapping[str, int]]) -> None:
+    """Raise RecipeError where the recipes are not equal in what the comparison names."""
+    counts = {name: found[comparison.equal] for name, found in budgets.items()} if comparison.equal else {}
+    if len(set(counts.values())) > 1:
+        told = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise RecipeError(
+            f"the recipes are not equal in {comparison.equal}: {told}",
+            remedy="change iterations, prompts.part_size or answers.k in their tables, or leave out `equal`",
+        )
+
+
+def compare(comparison: Comparison, store: Path) -> Path:
+    """Run every recipe that is not finished, and write the report."""
+    launches = [_run(entry, store) for entry in comparison.entries]
+    with Store(store) as opened_store:
+        return report_comparison(opened_store, comparison.name, launches, store.parent / "reports")
+
+
+def _run(entry: Entry, store: Path) -> Launch:
+    print(f"== {entry.name}", flush=True)
+    launch = capture(entry.name, entry.recipe.resolved())
+    with Lab(entry.recipe, Store(store), launch) as lab:
+        entry.function(lab, entry.recipe)
+        write_report(lab.store, launch, lab.folder / "reports")
+    return launch
+
+
+def main(
+    config: Annotated[Path, typer.Option(help="Comparison file, or the name of a shipped one.")] = Path("compare"),
+    store: Annotated[Path, typer.Option(help="The DuckDB file; checkpoints and reports lie beside it.")] = STORE,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="Any field: common.answers.k=4.")] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Print every step with its cost and stop.")] = False,
+) -> None:
+    """Several recipes in one store, and a report side by side. Example: --config compare --plan"""
+    raise typer.Exit(guarded(lambda: _compare(find_config(config), store, set_ or (), plan)))
+
+
+def _compare(config: Path, store: Path, changes: Sequence[str], plan: bool) -> None:
+    comparison = load_comparison(config, changes)
+    plans = {entry.name: planned(entry, store) for entry in comparison.entries}
+    check_equal(comparison, {entry.name: budget(entry, plans[entry.name]) for entry in comparison.entries})
+    if not plan:
+        compare(comparison, store)
+        return
+    for entry in comparison.entries:
+        counts = ", ".join(f"{count} {what}" for what, count in budget(entry, plans[entry.name]).items())
+        print(f"== {entry.name}: {counts}\n{plan_text(plans[entry.name])}\n")
+
+
+if __name__ == "__main__":
+    typer.run(main)
