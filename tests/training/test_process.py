@@ -209,3 +209,53 @@ def test_a_broken_row_is_a_trainer_error_with_the_trainers_words(real_job: Calla
     with pytest.raises(TrainerError, match="exit code 1 after 0 of 4 steps") as caught:
         run_trainer(job, lambda _: None)
     assert "JSON" in str(caught.value) and os.path.exists(caught.value.where)
+
+
+def write_demonstrations(path: Path, count: int) -> list[tuple[str, str]]:
+    rows = [(PROMPT.format(i), f"the {i} quick brown fox" + " fox" * i + "<|im_end|>") for i in range(count)]
+    path.write_text("".join(json.dumps({"prompt": p, "response": r}) + "\n" for p, r in rows), encoding="utf-8")
+    return rows
+
+
+def loss_of(policy: Path, rows: list[tuple[str, str]]) -> float:
+    """Mean negative log-likelihood over the answers' tokens of all rows, one row at a time."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(policy)
+    model = AutoModelForCausalLM.from_pretrained(policy, dtype=torch.bfloat16)
+    total, count = 0.0, 0
+    for prompt, response in rows:
+        ids = tokenizer(prompt + response, return_tensors="pt", add_special_tokens=False)["input_ids"]
+        start = len(tokenizer(prompt, add_special_tokens=False)["input_ids"])
+        with torch.no_grad():
+            logs = model(ids).logits.float().log_softmax(-1)[0, start - 1 : -1]
+        total -= float(logs.gather(1, ids[0, start:, None]).sum())
+        count += ids.shape[1] - start
+    return total / count
+
+
+@pytest.mark.real
+def test_openrlhfs_sft_has_the_loss_of_the_answers_tokens_and_lowers_it(
+    real_job: Callable[[int], TrainerJob],
+) -> None:
+    job = real_job(1)
+    rows = write_demonstrations(job.data, 4)
+    sft = config.Sft(batch_size=4, micro_batch_size=2, epochs=3, max_length=128, learning_rate=5e-3, warmup_ratio=0)
+    result = run_trainer(replace(job, reference=None, settings=sft), lambda _: None)
+    assert result.rows == 4 and len(result.steps) == 3
+    assert result.steps[0]["loss"] == pytest.approx(loss_of(job.policy, rows), abs=0.02)
+    assert loss_of(job.output, rows) < (result.steps[0]["loss"] or 0) - 0.1
+
+
+@pytest.mark.real
+def test_an_adapter_is_merged_into_a_checkpoint_of_the_policys_shape(real_job: Callable[[int], TrainerJob]) -> None:
+    from safetensors.torch import load_file
+
+    job = replace(real_job(8), lora=config.Lora(rank=4, alpha=64))
+    run_trainer(job, lambda _: None)
+    before, after = (load_file(folder / "model.safetensors") for folder in (job.policy, job.output))
+    assert set(after) == set(before)
+    changed = {name for name in before if not before[name].equal(after[name])}
+    assert changed and all("proj" in name for name in changed), "linear layers alone, and they did learn"
+    assert not (job.log_dir / "adapter").exists()

@@ -11,7 +11,7 @@ ratings; there a whole prompt is dropped, here the fewest verdicts that settle t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -40,13 +40,7 @@ class RatedAnswer:
 
 def agreeing(rated: Sequence[RatedAnswer]) -> tuple[list[RatedAnswer], list[Drop]]:
     """The answers whose scores never contradict the ratings. The one in most contradictions goes first."""
-    dropped: set[int] = set()
-    for group in _by_prompt(rated):
-        while worst := max(group, key=lambda i: (len(_against(rated, i, group)), -i), default=None):
-            if not _against(rated, worst, group):
-                break
-            dropped.add(worst)
-            group.remove(worst)
+    dropped = {i for group in _by_prompt(rated) for i in _contradicting(rated, group)}
     drops = [_drop(rated[i], "against_rating", f"points {rated[i].score:g}") for i in sorted(dropped)]
     return [answer for i, answer in enumerate(rated) if i not in dropped], drops
 
@@ -78,6 +72,16 @@ def _by_prompt(rated: Sequence[RatedAnswer]) -> Iterable[list[int]]:
     for i, answer in enumerate(rated):
         groups.setdefault(answer.prompt, []).append(i)
     return groups.values()
+
+
+def _contradicting(rated: Sequence[RatedAnswer], group: Sequence[int]) -> Iterator[int]:
+    left = list(group)
+    while left:
+        worst = max(left, key=lambda i: (len(_against(rated, i, left)), -i))
+        if not _against(rated, worst, left):
+            return
+        left.remove(worst)
+        yield worst
 
 
 def _against(rated: Sequence[RatedAnswer], one: int, group: list[int]) -> list[int]:
