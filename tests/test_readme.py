@@ -55,7 +55,7 @@ def test_a_recipe_command_of_the_readme_plans(folder: Path, line: str) -> None:
     planned = [*arguments, *(["--plan"] if "--plan" not in arguments else [])]
     done = subprocess.run([sys.executable, *planned], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "4 trainings" in done.stdout
+    assert re.search(r"\d trainings", done.stdout)
 
 
 def test_every_other_command_of_the_readme_answers_in_its_order(folder: Path, store: Path) -> None:

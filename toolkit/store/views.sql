@@ -3,6 +3,10 @@
 CREATE OR REPLACE VIEW prompts AS FROM prompt;
 CREATE OR REPLACE VIEW models AS
 SELECT m.*, t.pair_set, t.demonstration_set, t.reference FROM model m LEFT JOIN training t ON t.id = m.training;
+-- What each run calls its models: M_0, M_f0, M_1 ... A model that two runs both ask for has a name in each.
+CREATE OR REPLACE VIEW model_names AS
+SELECT l.run, s.stats->>'name' AS name, arg_max(s.subject, l.started) AS model
+FROM step s JOIN launch l ON l.id = s.launch WHERE s.stats->>'name' IS NOT NULL GROUP BY ALL;
 CREATE OR REPLACE VIEW responses AS
 SELECT r.*, m.name AS model_name, p.text AS prompt_text, length(r.text) AS characters
 FROM response r JOIN model m ON m.id = r.model JOIN prompt p ON p.id = r.prompt;

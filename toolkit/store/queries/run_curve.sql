@@ -1,6 +1,6 @@
 -- Every optimizer step of a launch's trainings: loss, accuracy, rewards, margin, gradient norm, learning rate.
 SELECT
-    m.name AS model, x.step,
+    coalesce(s.stats->>'name', m.name) AS model, x.step,
     max(x.value) FILTER (x.metric = 'loss') AS loss, max(x.value) FILTER (x.metric = 'acc') AS accuracy,
     max(x.value) FILTER (x.metric = 'chosen_reward') AS "chosen reward",
     max(x.value) FILTER (x.metric = 'reject_reward') AS "rejected reward",
@@ -9,5 +9,5 @@ SELECT
     max(x.value) FILTER (x.metric = 'lr') AS "learning rate"
 FROM step s JOIN model m ON m.id = s.subject JOIN training_step x ON x.training = m.training
 WHERE s.launch = $launch AND s.stage = 'train'
-GROUP BY s.position, m.name, x.step
+GROUP BY s.position, s.stats, m.name, x.step
 ORDER BY s.position, x.step;

@@ -2,9 +2,15 @@
 WITH ends AS (
     SELECT training, metric, min_by(value, step) AS first, max_by(value, step) AS last, max(step) AS steps
     FROM training_step GROUP BY ALL
-)
+),
+named AS (SELECT launch, subject, any_value(stats->>'name') AS name FROM step WHERE stats->>'name' IS NOT NULL GROUP BY ALL)
 SELECT
-    m.name AS model, p.name AS "from", t.pair_set AS "on", t.row_count AS pairs, t.batch, t.unseen,
+    coalesce(s.stats->>'name', m.name) AS model, coalesce(n.name, p.name) AS "from",
+    (  -- of this launch; the training itself may have been another recipe's, on a set of the same content
+        SELECT arg_max(q.subject, q.position) FROM step q
+        WHERE q.launch = s.launch AND q.stage IN ('pair', 'demonstrate') AND q.position < s.position
+    ) AS "on",
+    t.row_count AS rows, t.batch, t.unseen,
     max(e.steps) AS steps,
     max(e.first) FILTER (e.metric = 'loss') AS "first loss", max(e.last) FILTER (e.metric = 'loss') AS "last loss",
     max(e.last) FILTER (e.metric = 'chosen_reward') - max(e.last) FILTER (e.metric = 'reject_reward') AS "last margin",
@@ -14,7 +20,8 @@ FROM step s
 JOIN model m ON m.id = s.subject
 JOIN training t ON t.id = m.training
 JOIN model p ON p.id = t.parent
+LEFT JOIN named n ON n.launch = s.launch AND n.subject = t.parent
 LEFT JOIN ends e ON e.training = t.id
 WHERE s.launch = $launch AND s.stage = 'train'
-GROUP BY s.position, m.name, p.name, t.pair_set, t.row_count, t.batch, t.unseen
+GROUP BY s.position, s.launch, s.stats, m.name, n.name, p.name, t.row_count, t.batch, t.unseen
 ORDER BY s.position;
