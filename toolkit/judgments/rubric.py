@@ -102,6 +102,10 @@ def parse_rubric(text: str, path: Path) -> Rubric:
     """A rubric from the text of its file."""
     fields, parts = _read(text)
     scale = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", fields.get("scale", ""))
+    if not scale and "choices" in fields:
+        raise InputError(
+            "this is a rubric for two answers, no rubric for scores", where=path, remedy="name another one"
+        )
     if not scale or int(scale[1]) >= int(scale[2]):
         raise InputError(f"scale {fields.get('scale')!r}", where=path, remedy="write for example: scale: 0-5")
     _check_placeholders(parts, ("instruction", "response", "fence"), path)

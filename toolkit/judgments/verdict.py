@@ -38,7 +38,7 @@ def parse_verdict(reply: str, finish: Finish, scale: tuple[int, int], lead: str 
         return Verdict("unreadable", reason="empty reply")
     word = lead.strip().rstrip(":：").strip()
     if not word:
-        return _bare(reply, finish, scale)
+        return _bare(reply.strip(), finish, scale)
     marks = list(leads(word).finditer(reply))
     if not marks:
         return _without("no score line", finish)
