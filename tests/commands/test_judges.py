@@ -14,6 +14,7 @@ from toolkit.__main__ import app
 from toolkit.commands.judges import find_model
 from toolkit.config import Recipe
 from toolkit.errors import InputError
+from toolkit.evaluation.judge_quality import MEANING
 from toolkit.lab import Lab
 from toolkit.provenance import capture
 from toolkit.recipes.temporal import temporal
@@ -111,7 +112,7 @@ def test_a_judge_is_measured_on_imported_gold_pairs_and_can_be_asked_for(
     assert 0 <= float(str(by_metric["accuracy"]["value"])) <= 1
     assert by_metric["unreadable"]["value"] == 0
     shown = run("judge-quality", "gold", "--judge", "M_0", "--pairwise").stdout
-    assert "share of gold pairs with the chosen side ahead" in shown
+    assert MEANING["accuracy"] in shown
     assert "not stored: pairwise accuracy, pairwise ties, pairwise consistency, pairwise first_chosen" in shown
     with Store(tmp_path / "s.duckdb", read_only=True) as opened:
         asked = opened.named("judge_quality")

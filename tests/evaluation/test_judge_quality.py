@@ -16,7 +16,7 @@ from toolkit.evaluation.judge_quality import MEANING, labelled, measure
 from toolkit.exchange.importing import import_pairs
 from toolkit.lab import Lab
 from toolkit.provenance import capture
-from toolkit.records import Judgment, Model, Response, Score
+from toolkit.records import Judgment, Model, Score
 from toolkit.store.database import Store
 
 Build = Callable[..., Recipe]
@@ -174,23 +174,25 @@ def test_half_a_point_counts_as_the_next_one(scripted_recipe: Build, tmp_path: P
     assert found["saturation"] == (1.0, 2)
 
 
-def test_other_settings_other_labels_and_other_ratings_are_other_scores(scripted_recipe: Build, tmp_path: Path) -> None:
-    ids: list[set[str]] = []
+def test_other_settings_and_other_ratings_are_other_scores(scripted_recipe: Build, tmp_path: Path) -> None:
+    ids: list[str] = []
 
-    def once(**judge: object) -> None:
+    def once(rating: float = 1.0, **judge: object) -> None:
         recipe = scripted_recipe(judge={**WRITTEN, **judge})
         with speaking_lab(recipe, tmp_path / "s.duckdb", worth) as lab:
             name = gold(lab, tmp_path, [(5, 1), (1, 3)])
-            rate(lab, "people", ratings(labelled(lab.store, name).answers))
-            ids.append({score.id for score in measure(lab, lab.model(recipe.model), name) if score.metric == "kendall"})
-
-    def ratings(answers: Sequence[Response]) -> dict[str, float]:
-        return {answer.id: float(i * len(ids)) for i, answer in enumerate(answers)}
+            rate(lab, "people", {answer.id: rating for answer in labelled(lab.store, name).answers})
+            scores = measure(lab, lab.model(recipe.model), name)
+            ids.append(next(score.id for score in scores if score.metric == "kendall"))
 
     once()
     once(draws=2)
-    once(draws=2, temperature=0.5)
-    assert len(set.union(*ids)) == 3
+    once(temperature=0.5)
+    once(method="expected")
+    once()
+    assert len(set(ids)) == 4 and ids[0] == ids[-1]
+    once(rating=2.0)
+    assert ids[-1] not in ids[:-1]
 
 
 def test_a_plan_measures_and_stores_nothing(scripted_recipe: Build, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ Say = Callable[[str], str]
 
 
 class SpeakingEngine:
-    """`say` gets the rendered prompt; where scores are expected it names the point that gets all probability."""
+    """`say` gets the rendered prompt; where scores are expected its last digit gets all probability."""
 
     def __init__(self, path: Path, say: Say) -> None:
         from transformers import AutoTokenizer
@@ -30,7 +30,7 @@ class SpeakingEngine:
             said = self._say(self._tokenizer.decode(request.tokens))
             if request.score_tokens:
                 sure = {token: math.log(1e-9) for token in request.score_tokens}
-                yield Completion(request.id, tokens=1, logprobs={**sure, request.score_tokens[int(said)]: 0.0})
+                yield Completion(request.id, tokens=1, logprobs={**sure, request.score_tokens[int(said[-1])]: 0.0})
             else:
                 yield Completion(request.id, said, len(said.split()) + 1)
 

@@ -28,8 +28,8 @@ from toolkit.store.database import Store
 
 TASK = "judge"
 MEANING = {
-    "accuracy": "share of gold pairs with the chosen side ahead; a tie counts half",
-    "ties": "share of gold pairs without a winner",
+    "accuracy": "share of gold pairs, or of their readable orders, with the chosen side ahead; a tie counts half",
+    "ties": "share of gold pairs, or of their readable orders, without a winner",
     "unreadable": "share of verdicts that could not be read",
     "kendall": "tau-b of scores and ratings, over all answers",
     "spearman": "rank correlation of scores and ratings, over all answers",
