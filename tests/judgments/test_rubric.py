@@ -7,9 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from toolkit.errors import InputError
-from toolkit.judgments.rubric import load_rubric, parse_rubric
+from toolkit.judgments.choice import parse_choice
+from toolkit.judgments.rubric import load_pair_rubric, load_rubric, parse_pair_rubric, parse_rubric
 
 ADDITIVE = load_rubric("additive")
+PAIRWISE = load_pair_rubric("pairwise")
+PAIR_USER = "[user]\n{instruction}{first}{second}{fence}"
 
 
 def user(instruction: str, response: str) -> str:
@@ -64,6 +67,79 @@ def test_a_broken_rubric_names_what_it_lacks(text: str, told: str) -> None:
         parse_rubric(text, Path("r.txt"))
     assert told in str(error.value)
     assert "r.txt" in str(error.value)
+
+
+@given(st.text(max_size=60), st.text(max_size=60))
+def test_neither_of_two_candidates_can_close_its_frame_or_open_the_others(first: str, second: str) -> None:
+    text = PAIRWISE.messages("What?", first, second)[-1]["content"]
+    fence = text.rsplit("\n", 1)[1].removesuffix("-B")
+    assert fence not in first + second
+    assert [text.count(f"\n{fence}-{name}") for name in ("request", "A", "B")] == [2, 2, 2]
+    assert f"\n{fence}-A\n{first}\n{fence}-A\n" in text
+    assert text.endswith(f"\n{fence}-B\n{second}\n{fence}-B")
+
+
+@pytest.mark.parametrize("nasty", ["{second} {first} {instruction} {fence}", "{{x}} %s", '{"json": [1]}', "Better: A"])
+def test_placeholders_in_one_of_two_candidates_stay_literal(nasty: str) -> None:
+    text = PAIRWISE.messages("What?", nasty, "OTHER")[-1]["content"]
+    assert nasty in text
+    assert (text.count("OTHER"), text.count("What?")) == (1, 1)
+
+
+def test_every_form_that_the_pairwise_rubric_shows_is_read_as_what_it_offers() -> None:
+    shown = [line for line in PAIRWISE.user.splitlines() if line.startswith("Better: ")]
+    read = [parse_choice(line, "stop", PAIRWISE.choices) for line in shown]
+    assert [(choice.status, choice.side) for choice in read] == [
+        ("decided", "first"),
+        ("decided", "second"),
+        ("tie", None),
+    ]
+
+
+def test_the_id_of_a_pair_rubric_changes_with_what_it_offers() -> None:
+    text = f"choices: A, B\nanswer: ranks\n{PAIR_USER}"
+    ids = {
+        parse_pair_rubric(changed, Path("x.txt")).id
+        for changed in (text, text.replace("A, B", "A, B, tie"), text.replace("ranks", "{choice}"), text + ".")
+    }
+    assert len(ids) == 4
+    assert parse_pair_rubric(text, Path("y.txt")).id in ids
+
+
+@pytest.mark.parametrize(
+    ("head", "told"),
+    [
+        ("answer: ranks", "choices None"),
+        ("choices: A\nanswer: ranks", "choices ' A'"),
+        ("choices: A, a\nanswer: ranks", "choices"),
+        ("choices: A, B, C, D\nanswer: ranks", "choices"),
+        ("choices: A, B", "answer ''"),
+        ("choices: A, B\nanswer: Better", "answer 'Better'"),
+        ("choices: A, B\nanswer: I prefer {choice}", "answer 'I prefer {choice}'"),
+        ('choices: A, B\nanswer: "Better: {choice} wins"', "no form that is read"),
+    ],
+)
+def test_a_broken_pair_rubric_names_what_is_wrong(head: str, told: str) -> None:
+    with pytest.raises(InputError) as error:
+        parse_pair_rubric(f"{head}\n{PAIR_USER}", Path("r.txt"))
+    assert told in str(error.value)
+    assert "r.txt" in str(error.value)
+
+
+def test_a_pair_rubric_lacks_nothing_silently() -> None:
+    with pytest.raises(InputError, match="second"):
+        parse_pair_rubric("choices: A, B\nanswer: ranks\n[user]\n{instruction}{first}{fence}", Path("r.txt"))
+
+
+def test_an_empty_candidate_stands_in_its_frame() -> None:
+    text = user("q", "")
+    fence = text.rsplit("\n", 1)[1]
+    assert text.endswith(f"\n{fence}\n\n{fence}")
+
+
+def test_an_empty_lead_is_kept_as_one_and_not_as_the_usual() -> None:
+    text = 'scale: 0-10\nlead: ""\n[user]\n{instruction}{response}{fence}'
+    assert parse_rubric(text, Path("r.txt")).lead == ""
 
 
 def test_an_unknown_rubric_names_the_nearest() -> None:

@@ -32,6 +32,41 @@ def test_a_reply_is_read_as_its_case_says(expected: str, reply: str) -> None:
     assert bool(verdict.reason) == (status != "scored")
 
 
+@pytest.mark.parametrize(
+    ("reply", "scale", "lead", "score"),
+    [
+        ("Rating: [[10]]", (1, 10), "Rating: ", 10.0),
+        ("Rating: 1", (1, 10), "Rating: ", 1.0),  # lowest of its scale, never taken for a 10
+        ("**Rating**: 1/10", (1, 10), "Rating: ", 1.0),
+        ("Score: 4", (1, 10), "Rating: ", None),
+        ("Rating: 0", (1, 10), "Rating: ", None),
+        ("Rating: 11", (1, 10), "Rating: ", None),
+        ("7", (0, 10), "", 7.0),
+        (" **7**.\n", (0, 10), "", 7.0),
+        ("7/10", (0, 10), "", 7.0),
+        ("7 points", (0, 10), "", 7.0),
+        ("7 out of 9 criteria", (0, 10), "", None),
+        ("7 of 10, since it is short", (0, 10), "", None),
+        ("I give it a 7", (0, 10), "", None),
+        ("Score: 7", (0, 10), "", None),
+        ("7 8", (0, 10), "", None),
+        ("70%", (0, 10), "", None),
+        ("11", (0, 10), "", None),
+    ],
+)
+def test_a_rubric_reads_its_own_lead_and_scale_alone(
+    reply: str, scale: tuple[int, int], lead: str, score: float | None
+) -> None:
+    verdict = parse_verdict(reply, "stop", scale, lead)
+    assert verdict.score == score
+    assert bool(verdict.reason) == (score is None)
+
+
+def test_a_bare_number_that_was_cut_could_go_on() -> None:
+    assert parse_verdict("1", "length", (0, 10), "").status == "truncated"
+    assert parse_verdict("7", "length", (0, 10), "").score == 7
+
+
 def test_there_are_at_least_forty_cases() -> None:
     assert len(cases()) >= 40
 

@@ -8,8 +8,14 @@
     [user]
     ... {instruction} ... {response} ... {fence}
 
+A rubric for two answers has {first} and {second} in place of {response}, and in place of scale and lead the choices
+that it offers (first, second, and a tie if that may be said) and the form of the answer (choice.py knows the forms):
+
+    choices: A, B, tie
+    answer: "Better: {choice}"
+
 Placeholders are filled in one pass, so braces and placeholders inside a candidate stay what they are. {fence} is
-derived from both texts and occurs in neither: a candidate cannot close its own frame.
+derived from all texts and occurs in none: a candidate cannot close its own frame.
 """
 
 from __future__ import annotations
@@ -17,14 +23,15 @@ from __future__ import annotations
 import difflib
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.errors import InputError
 from toolkit.identity import Json, content_id
+from toolkit.judgments.choice import RANKS, Choices
 
 SHIPPED = Path(__file__).parent / "rubrics"
-_PLACEHOLDER = re.compile(r"\{(instruction|response|fence)\}")
 
 
 @dataclass(frozen=True)
@@ -50,14 +57,83 @@ class Rubric:
 
     def messages(self, instruction: str, response: str) -> list[dict[str, str]]:
         """The judge's conversation about one candidate."""
-        values = {"instruction": instruction, "response": response, "fence": _fence(instruction + response)}
-        user = _PLACEHOLDER.sub(lambda found: values[found[1]], self.user)
-        system = [{"role": "system", "content": self.system}] if self.system else []
-        return [*system, {"role": "user", "content": user}]
+        return _conversation(self.system, self.user, {"instruction": instruction, "response": response})
+
+
+@dataclass(frozen=True)
+class PairRubric:
+    """What a judge of two answers may choose and both messages. `id` hashes all but the name."""
+
+    name: str
+    choices: Choices
+    system: str
+    user: str
+
+    @property
+    def id(self) -> str:
+        return content_id("PairRubric", self.body())
+
+    def body(self) -> dict[str, Json]:
+        return {
+            "choices": list(self.choices.words),
+            "answer": self.choices.answer,
+            "system": self.system,
+            "user": self.user,
+        }
+
+    def messages(self, instruction: str, first: str, second: str) -> list[dict[str, str]]:
+        """The judge's conversation about two candidates, shown in this order."""
+        return _conversation(self.system, self.user, {"instruction": instruction, "first": first, "second": second})
 
 
 def load_rubric(name: str) -> Rubric:
     """The shipped rubric of this name, or the one in this file. Raises InputError."""
+    path = _find(name)
+    return parse_rubric(path.read_text(encoding="utf-8"), path)
+
+
+def load_pair_rubric(name: str) -> PairRubric:
+    """The shipped rubric for two answers of this name, or the one in this file. Raises InputError."""
+    path = _find(name)
+    return parse_pair_rubric(path.read_text(encoding="utf-8"), path)
+
+
+def parse_rubric(text: str, path: Path) -> Rubric:
+    """A rubric from the text of its file."""
+    fields, parts = _read(text)
+    scale = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", fields.get("scale", ""))
+    if not scale and "choices" in fields:
+        raise InputError(
+            "this is a rubric for two answers, no rubric for scores", where=path, remedy="name another one"
+        )
+    if not scale or int(scale[1]) >= int(scale[2]):
+        raise InputError(f"scale {fields.get('scale')!r}", where=path, remedy="write for example: scale: 0-5")
+    _check_placeholders(parts, ("instruction", "response", "fence"), path)
+    lead = fields.get("lead", '"Score: "').strip().strip('"')
+    return Rubric(path.stem, (int(scale[1]), int(scale[2])), lead, parts.get("system", ""), parts["user"])
+
+
+def parse_pair_rubric(text: str, path: Path) -> PairRubric:
+    """A rubric for two answers from the text of its file."""
+    fields, parts = _read(text)
+    words = [word.strip() for word in fields.get("choices", "").split(",")]
+    if len(words) not in (2, 3) or not all(words) or len({word.casefold() for word in words}) < len(words):
+        raise InputError(
+            f"choices {fields.get('choices')!r}", where=path, remedy="write for example: choices: A, B, tie"
+        )
+    answer = fields.get("answer", "").strip().strip('"')
+    before, choice, after = answer.partition("{choice}")
+    if answer != RANKS and (not choice or (before.strip() and (after.strip() or not before.strip().endswith(":")))):
+        raise InputError(
+            f"answer {answer!r} is no form that is read",
+            where=path,
+            remedy='write for example: answer: "Better: {choice}"; or "{choice} is better", "{choice}", or ranks',
+        )
+    _check_placeholders(parts, ("instruction", "first", "second", "fence"), path)
+    return PairRubric(path.stem, Choices(answer, *words), parts.get("system", ""), parts["user"])
+
+
+def _find(name: str) -> Path:
     path = SHIPPED / f"{name}.txt"
     if not path.is_file():
         path = Path(name).expanduser()
@@ -67,22 +143,27 @@ def load_rubric(name: str) -> Rubric:
         raise InputError(
             f"no rubric {name!r}", where="judge.rubric", remedy=f"did you mean {near[0]!r}? or name a file"
         )
-    return parse_rubric(path.read_text(encoding="utf-8"), path)
+    return path
 
 
-def parse_rubric(text: str, path: Path) -> Rubric:
-    """A rubric from the text of its file."""
+def _read(text: str) -> tuple[dict[str, str], dict[str, str]]:
+    """The head's fields and the sections."""
     head, *sections = re.split(r"^\[(system|user)\]\n", text, flags=re.MULTILINE)
     parts = dict(zip(sections[::2], (section.strip() for section in sections[1::2]), strict=True))
     fields = dict(line.split(":", 1) for line in head.splitlines() if ":" in line and not line.startswith("#"))
-    scale = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", fields.get("scale", ""))
-    if not scale or int(scale[1]) >= int(scale[2]):
-        raise InputError(f"scale {fields.get('scale')!r}", where=path, remedy="write for example: scale: 0-5")
-    missing = [word for word in ("{instruction}", "{response}", "{fence}") if word not in parts.get("user", "")]
+    return fields, parts
+
+
+def _check_placeholders(parts: Mapping[str, str], wanted: tuple[str, ...], path: Path) -> None:
+    missing = [f"{{{name}}}" for name in wanted if f"{{{name}}}" not in parts.get("user", "")]
     if missing:
         raise InputError(f"[user] lacks {', '.join(missing)}", where=path, remedy="add the placeholders to [user]")
-    lead = fields.get("lead", '"Score: "').strip().strip('"')
-    return Rubric(path.stem, (int(scale[1]), int(scale[2])), lead, parts.get("system", ""), parts["user"])
+
+
+def _conversation(system: str, user: str, texts: Mapping[str, str]) -> list[dict[str, str]]:
+    values = {**texts, "fence": _fence("".join(texts.values()))}
+    filled = re.sub(r"\{(\w+)\}", lambda found: values.get(found[1], found[0]), user)
+    return [*([{"role": "system", "content": system}] if system else []), {"role": "user", "content": filled}]
 
 
 def _fence(text: str) -> str:

@@ -2,6 +2,7 @@
 
 Only the judge's own reply is read, never the prompt or the candidate. The last score line counts. What cannot be
 read has no score at all. Every pattern is anchored to the lead's place and bounded, so reading is linear in the reply.
+Which of two answers a judge prefers is read by choice.py.
 """
 
 from __future__ import annotations
@@ -12,10 +13,11 @@ from functools import lru_cache
 
 from toolkit.records import Finish, Status
 
-_MARKUP = r"[\s*_`<\[({\"'=:：-]{0,12}?"
+MARKUP = r"[\s*_`<\[({\"'=:：-]{0,12}?"
 _NUMBER = re.compile(r"([-−+]?\d{1,6}(?:[.,]\d{1,6})?)")
 _OF = re.compile(r"\s{0,3}[*_`>\])}]{0,4}\s{0,3}(?:/|out\s+of|of)\s{0,3}(\d{1,6})\b", re.IGNORECASE)
 _AGAIN = re.compile(r"[ \t]*(?:[-–—]|or|to|and)[ \t]*\d|[ \t]+\d")
+_ENDED = re.compile(r"[\s*_`>\])}\"'.!]{0,12}(?:points?[\s.!]{0,12})?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -28,17 +30,34 @@ class Verdict:
 
 
 def parse_verdict(reply: str, finish: Finish, scale: tuple[int, int], lead: str = "Score: ") -> Verdict:
-    """The verdict in a judge's reply. `lead` is the word before the score; case, markup and colon style are free."""
+    """The verdict in a judge's reply. `lead` is the word before the score; case, markup and colon style are free.
+
+    An empty lead means that the reply is nothing but the number.
+    """
     if not reply.strip():
         return Verdict("unreadable", reason="empty reply")
-    marks = list(_leads(lead.strip().rstrip(":：").strip()).finditer(reply))
+    word = lead.strip().rstrip(":：").strip()
+    if not word:
+        return _bare(reply.strip(), finish, scale)
+    marks = list(leads(word).finditer(reply))
     if not marks:
         return _without("no score line", finish)
     tail = reply[marks[-1].end() :]
-    start = re.match(_MARKUP + r"(?=[-−+]?\d)", tail)
+    start = re.match(MARKUP + r"(?=[-−+]?\d)", tail)
     number = _NUMBER.match(tail, start.end()) if start else None
     if start is None or number is None:
         return _without(f"no number after {marks[-1][0].strip()!r}", finish if not tail.strip(" \t*:：") else "stop")
+    return _read(number, start[0], finish, scale)
+
+
+def _bare(reply: str, finish: Finish, scale: tuple[int, int]) -> Verdict:
+    start = re.match(MARKUP + r"(?=[-−+]?\d)", reply)
+    number = _NUMBER.match(reply, start.end()) if start else None
+    if start is None or number is None:
+        return _without("no number at the start", finish)
+    whole = _OF.match(reply, number.end())
+    if not _ENDED.fullmatch(reply, whole.end() if whole else number.end()):
+        return Verdict("unreadable", reason="more than a number, where the rubric asks for nothing else")
     return _read(number, start[0], finish, scale)
 
 
@@ -68,6 +87,6 @@ def _without(reason: str, finish: Finish) -> Verdict:
 
 
 @lru_cache(maxsize=16)
-def _leads(word: str) -> re.Pattern[str]:
+def leads(word: str) -> re.Pattern[str]:
     """The lead at a line's or a sentence's place: the word, optional markup, then a colon or '='."""
     return re.compile(rf"(?<![\w]){re.escape(word)}[ \t]{{0,3}}[*_`]{{0,3}}[ \t]{{0,3}}[:：=]", re.IGNORECASE)

@@ -1,0 +1,133 @@
+"""Judges held against labels and against each other: gaps by a fixed judge, and how good a judge is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end, show
+from toolkit.commands.sets import Reference
+from toolkit.config import load as load_recipe
+from toolkit.engines import checkpoint, embedded, find
+from toolkit.errors import InputError
+from toolkit.evaluation.judge_quality import MEANING, measure, scored_by
+from toolkit.lab import Lab
+from toolkit.pairs.versions import load
+from toolkit.provenance import capture
+from toolkit.recipes.run import find_config
+from toolkit.records import Model, Response, Score
+from toolkit.store.database import Store
+
+JudgeOption = Annotated[
+    str, typer.Option("--judge", help="A stored model's name or id (M_1), the embedded model, a directory or a hub id.")
+]
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="Recipe whose judge and engine settings are used; its model is M_0.")
+]
+SetOption = Annotated[list[str] | None, typer.Option("--set", help="Any recipe field: key.subkey=value.")]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """With what a judge is run. `changes` are --set lines."""
+
+    judge: str
+    config: Path | None
+    changes: tuple[str, ...]
+    store: Path
+
+
+def rescore(
+    reference: Reference,
+    judge: JudgeOption,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    store: StoreOption = DEFAULT,
+    as_json: JsonOption = False,
+) -> None:
+    """The gap of a set by a fixed judge, beside that of every other judge: rescore guided-1 --judge M_0."""
+    settings = Settings(judge, config, tuple(set_ or ()), store)
+    end(lambda: _rescore(reference, settings, as_json))
+
+
+def judge_quality(
+    reference: Annotated[str, typer.Argument(help="A set of gold pairs, or the judge whose ratings are the labels.")],
+    judge: JudgeOption,
+    pairwise: Annotated[bool, typer.Option("--pairwise", help="Also compare both sides, in both orders.")] = False,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    store: StoreOption = DEFAULT,
+    as_json: JsonOption = False,
+) -> None:
+    """How good a judge is on labelled answers: judge-quality gold --judge M_1 --pairwise."""
+    settings = Settings(judge, config, tuple(set_ or ()), store)
+    end(lambda: _judge_quality(reference, settings, pairwise, as_json))
+
+
+def find_model(lab: Lab, name: str) -> Model:
+    """The stored model of this name or id, else the base model of this name. Raises InputError."""
+    rows = lab.store.query("SELECT id, name, path FROM model WHERE $name IN (name, id) ORDER BY id", {"name": name})
+    if len(rows) > 1:
+        ids = ", ".join(row["id"] for row in rows)
+        raise InputError(f"{len(rows)} models are called {name!r}", remedy=f"name one by its id: {ids}")
+    if not rows:
+        return _base(lab, name)
+    if not rows[0]["path"]:
+        raise InputError(f"{name!r} is known by name alone and cannot judge", remedy="name a model with a checkpoint")
+    found: Model = lab.store.find(Model, [rows[0]["id"]])[rows[0]["id"]]
+    return found
+
+
+def _base(lab: Lab, name: str) -> Model:
+    """A model not stored yet: M_0 where it is the recipe's, else called by its directory's name."""
+    if name == lab.recipe.model:
+        made = lab.model(name)
+    else:
+        path = find.resolve(name)
+        checkpoint.verify(path, trust_remote_code=lab.recipe.trust_remote_code)
+        called = name if name == embedded.NAME else path.name
+        made = Model(called, str(path), checkpoint.weights_digest(path), checkpoint.template_digest(path))
+        lab.store.add([made], launch=lab.launch.id)
+    stored: Model = lab.store.find(Model, [made.id])[made.id]
+    return replace(made, name=stored.name)
+
+
+@contextmanager
+def _lab(command: str, settings: Settings) -> Iterator[tuple[Lab, Model]]:
+    recipe = load_recipe(find_config(settings.config), settings.changes)
+    with Lab(recipe, Store(settings.store), capture(command, recipe.resolved())) as lab:
+        yield lab, find_model(lab, settings.judge)
+
+
+def _rescore(reference: str, settings: Settings, as_json: bool) -> None:
+    with _lab("rescore", settings) as (lab, model):
+        version = load(lab.store, reference)
+        sides = {answer for pair in version.pairs for answer in (pair.chosen, pair.rejected)}
+        answers = lab.store.find(Response, sides)
+        scored_by(lab, model, [answers[identifier] for identifier in sorted(answers)])
+        rows = [row for row in lab.store.named("judge_gaps") if row["set"] == version.id]
+    show(f"{version.id}: {len(version.pairs)} pairs by every judge that scored both sides", rows, as_json=as_json)
+
+
+def _judge_quality(reference: str, settings: Settings, pairwise: bool, as_json: bool) -> None:
+    with _lab("judge-quality", settings) as (lab, model):
+        scores = measure(lab, model, reference, pairwise)
+        rows = [_row(score) for score in scores]
+    title = f"{model.name} ({model.id}) as a judge of {scores[0].settings['set']}"
+    show(title, rows, as_json=as_json, wide=True)
+    missing = [f"{row['method']} {row['metric']}" for row in rows if row["value"] is None]
+    if missing and not as_json:
+        print(f"\nnothing to measure by, so not stored: {', '.join(missing)}")
+
+
+def _row(score: Score) -> dict[str, object]:
+    point = score.metric.removeprefix("points_")
+    meaning = MEANING.get(score.metric) or f"share of answers with {point} points, rounded"
+    return {
+        "method": score.settings["method"], "metric": score.metric, "value": score.value, "n": score.n, "is": meaning,
+    }  # fmt: skip
