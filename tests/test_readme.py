@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.config import Recipe
+from toolkit.exchange.importing import import_pairs
 from toolkit.lab import Lab
 from toolkit.provenance import capture
 from toolkit.recipes.temporal import temporal
@@ -40,6 +41,8 @@ def store(folder: Path, scripted_recipe: Callable[..., Recipe]) -> Path:
     if not path.exists():
         with Lab(recipe, Store(path), capture("quick", recipe.resolved())) as lab:
             temporal(lab, recipe)
+            (folder / "gold.jsonl").write_text('{"prompt": "one?", "chosen": "one", "rejected": "two"}\n')
+            import_pairs(lab.store, folder / "gold.jsonl", "held_out", lab.launch.id)
     return path
 
 
@@ -63,6 +66,8 @@ def test_every_other_command_of_the_readme_answers_in_its_order(folder: Path, st
     assert len(lines) >= 10
     for line in lines:
         words = shlex.split(line.partition("|")[0])
+        if words[3] in ("rescore", "judge-quality"):  # whose judge would be loaded
+            words += ["--set", "engine.kind=scripted"]
         done = subprocess.run([sys.executable, *words[1:]], cwd=folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, (line, done.stderr)
         assert done.stdout.strip(), line

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -44,9 +45,9 @@ def test_every_shipped_query_and_view_answers_on_a_real_store(store: Path) -> No
     with Store(store, read_only=True) as opened:
         newest = opened.query("SELECT id FROM launch")[0]["id"]
         prompt = opened.query("SELECT id FROM prompt LIMIT 1")[0]["id"]
-        answers = {"launch": newest, "target": "M_2", "prompt": prompt}
+        answers = {"launch": newest, "launches": [newest], "target": "M_2", "prompt": prompt}
         for name in queries():
-            wanted = {key: value for key, value in answers.items() if f"${key}" in _text(name)}
+            wanted = {key: value for key, value in answers.items() if re.search(rf"\${key}\b", _text(name))}
             rows = opened.named(name, **wanted)
             assert rows or name in {"law", "flipped_by_judge", "run_drops", "judge_quality"}, name
         for row in opened.query("SELECT view_name AS v FROM duckdb_views() WHERE NOT internal"):

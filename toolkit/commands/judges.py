@@ -10,12 +10,15 @@ from typing import Annotated
 
 import typer
 
-from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end, show
+from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end, reading, show
 from toolkit.commands.sets import Reference
 from toolkit.config import load as load_recipe
+from toolkit.demonstrations.rated import rated_answers, write_examples
 from toolkit.engines import checkpoint, embedded, find
 from toolkit.errors import InputError
 from toolkit.evaluation.judge_quality import MEANING, measure, scored_by
+from toolkit.judgments.judge import judging
+from toolkit.judgments.rubric import load_rubric
 from toolkit.lab import Lab
 from toolkit.pairs.versions import load
 from toolkit.provenance import capture
@@ -24,7 +27,12 @@ from toolkit.records import Model, Response, Score
 from toolkit.store.database import Store
 
 JudgeOption = Annotated[
-    str, typer.Option("--judge", help="A stored model's name or id (M_1), the embedded model, a directory or a hub id.")
+    str,
+    typer.Option(
+        "--judge",
+        help="A stored model's name or id (M_1, temporal/M_1), the embedded model, a directory or a hub id; where left "
+        "out, the recipe's judge.by, judge.base_url or judge.reward.",
+    ),
 ]
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="Recipe whose judge and engine settings are used; its model is M_0.")
@@ -44,7 +52,7 @@ class Settings:
 
 def rescore(
     reference: Reference,
-    judge: JudgeOption,
+    judge: JudgeOption = "",
     config: ConfigOption = None,
     set_: SetOption = None,
     store: StoreOption = DEFAULT,
@@ -57,7 +65,7 @@ def rescore(
 
 def judge_quality(
     reference: Annotated[str, typer.Argument(help="A set of gold pairs, or the judge whose ratings are the labels.")],
-    judge: JudgeOption,
+    judge: JudgeOption = "",
     pairwise: Annotated[bool, typer.Option("--pairwise", help="Also compare both sides, in both orders.")] = False,
     config: ConfigOption = None,
     set_: SetOption = None,
@@ -69,9 +77,24 @@ def judge_quality(
     end(lambda: _judge_quality(reference, settings, pairwise, as_json))
 
 
+def judgement_examples(
+    reference: Reference,
+    judge: Annotated[str, typer.Option(help="The judge whose written verdicts are taken: name or id.")],
+    out: Annotated[Path, typer.Option(help="The .jsonl file to write, for sft.data.")],
+    rubric: Annotated[str, typer.Option(help="A shipped rubric or a file.")] = "additive",
+    store: StoreOption = DEFAULT,
+) -> None:
+    """Rated answers with a judge's verdicts as EFT data: judgement-examples rated --judge M_0 --out eft.jsonl."""
+    end(lambda: _judgement_examples(reference, judge, (out, rubric), store))
+
+
 def find_model(lab: Lab, name: str) -> Model:
-    """The stored model of this name or id, else the base model of this name. Raises InputError."""
-    rows = lab.store.query("SELECT id, name, path FROM model WHERE $name IN (name, id) ORDER BY id", {"name": name})
+    """The stored model of this name (of a run: RUN/NAME) or id, else the base model of this name. Raises InputError."""
+    sql = (
+        "SELECT id, path FROM model WHERE $name IN (name, id) "
+        "OR id IN (SELECT model FROM model_names WHERE run || '/' || name = $name) ORDER BY id"
+    )
+    rows = lab.store.query(sql, {"name": name})
     if len(rows) > 1:
         ids = ", ".join(row["id"] for row in rows)
         raise InputError(f"{len(rows)} models are called {name!r}", remedy=f"name one by its id: {ids}")
@@ -86,7 +109,7 @@ def find_model(lab: Lab, name: str) -> Model:
 def _base(lab: Lab, name: str) -> Model:
     """A model not stored yet: M_0 where it is the recipe's, else called by its directory's name."""
     if name == lab.recipe.model:
-        made = lab.model(name)
+        made = lab.model(name, "M_0")
     else:
         path = find.resolve(name)
         checkpoint.verify(path, trust_remote_code=lab.recipe.trust_remote_code)
@@ -99,9 +122,19 @@ def _base(lab: Lab, name: str) -> Model:
 
 @contextmanager
 def _lab(command: str, settings: Settings) -> Iterator[tuple[Lab, Model]]:
-    recipe = load_recipe(find_config(settings.config), settings.changes)
+    named = ("judge.by=present", "judge.base_url=") if settings.judge else ()
+    recipe = load_recipe(find_config(settings.config), (*settings.changes, *named))
     with Lab(recipe, Store(settings.store), capture(command, recipe.resolved())) as lab:
-        yield lab, find_model(lab, settings.judge)
+        yield lab, find_model(lab, settings.judge) if settings.judge else _recipes_judge(lab)
+
+
+def _recipes_judge(lab: Lab) -> Model:
+    settings = lab.recipe.judge
+    if settings.method != "reward" and settings.by in ("present", "past"):
+        raise InputError(
+            f"judge.by = {settings.by!r} is no judge outside a run", remedy="name one with --judge, for example M_0"
+        )
+    return judging(lab, Model.external("nobody"))
 
 
 def _rescore(reference: str, settings: Settings, as_json: bool) -> None:
@@ -112,6 +145,17 @@ def _rescore(reference: str, settings: Settings, as_json: bool) -> None:
         scored_by(lab, model, [answers[identifier] for identifier in sorted(answers)])
         rows = [row for row in lab.store.named("judge_gaps") if row["set"] == version.id]
     show(f"{version.id}: {len(version.pairs)} pairs by every judge that scored both sides", rows, as_json=as_json)
+
+
+def _judgement_examples(reference: str, judge: str, file: tuple[Path, str], path: Path) -> None:
+    out, rubric = file
+    with reading(path) as store:
+        rows = store.query("SELECT id FROM model WHERE $name IN (name, id)", {"name": judge})
+        if len(rows) != 1:
+            raise InputError(f"{len(rows)} models are called {judge!r}", remedy="name a stored judge by its id")
+        answers = rated_answers(store, reference, rows[0]["id"], load_rubric(rubric))
+    write_examples(answers, out)
+    print(f'{len(answers)} examples in {out}; learn them with --set \'sft.data=["ift", "{out}"]\'')
 
 
 def _judge_quality(reference: str, settings: Settings, pairwise: bool, as_json: bool) -> None:

@@ -93,19 +93,20 @@ def _by_scores(lab: Lab, model: Model, known: Labelled) -> list[Score]:
     with _whatever_is_readable(lab):
         pool = scored_by(lab, model, known.answers)
     settings, step = lab.recipe.judge, lab.steps[-1]
+    rubric = None if settings.method == "reward" else load_rubric(settings.rubric)
     of = {scored.response.id: scored.score for pool_of in pool.candidates.values() for scored in pool_of}
     common: dict[str, Json] = {
         "set": known.id,
         "fingerprint": known.fingerprint,
         "method": settings.method,
-        "rubric": load_rubric(settings.rubric).id,
+        "rubric": rubric.id if rubric else None,
         "draws": step.total // len(known.answers),
         "sampling": settings.sampling.as_json(),
         "seed": lab.recipe.seed,
     }
     unread = None if pool.planned else 1 - step.stats.get("scored", 0) / step.total
     found = [*_of_gold(known, of), ("unreadable", unread, 0 if pool.planned else step.total)]
-    found += _of_points(list(of.values()), load_rubric(settings.rubric).scale)
+    found += _of_points(list(of.values()), rubric.scale) if rubric else ()
     made = [Score(model.id, TASK, *_named(number, common)) for number in found]
     for rater, ratings in known.ratings.items():
         beside = {**common, "rater": rater, "ratings": _fingerprint(ratings)}

@@ -61,6 +61,12 @@ def _bare(reply: str, finish: Finish, scale: tuple[int, int]) -> Verdict:
     return _read(number, start[0], finish, scale)
 
 
+def justification(reply: str, lead: str = "Score: ") -> str:
+    """What a judge wrote before its last score line."""
+    marks = list(leads(lead.strip().rstrip(":：").strip()).finditer(reply))
+    return reply[: marks[-1].start()].rstrip(" \t\r\n*_#>-") if marks else ""
+
+
 def _read(number: re.Match[str], before: str, finish: Finish, scale: tuple[int, int]) -> Verdict:
     low, high = scale
     text, rest = number[1], number.string[number.end() :]

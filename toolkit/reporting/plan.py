@@ -13,7 +13,7 @@ def plan_text(steps: Sequence[Step]) -> str:
     rows = tuple(_row(step) for step in steps)
     plan = Table("Plan", ("iteration", "stage", "what", "stored", "to do", "new tokens at most"), rows)
     todo = [step for step in steps if step.cached < step.total and step.stage != "pair"]
-    requests = sum(step.total - step.cached for step in todo if step.stage in ("generate", "judge"))
+    requests = sum(step.total - step.cached for step in todo if step.stage in ("generate", "judge", "compare"))
     trainings = sum(step.stage == "train" for step in todo)
     tokens = sum(step.new_tokens for step in todo)
     return f"{plan.text()}\n\nto do: {requests:,} requests, at most {tokens:,} new tokens, {trainings} trainings"
