@@ -30,7 +30,8 @@ WITH side AS (
 )
 SELECT s.prompt, s.answer, s.rating, arg_min(j.reply, j.draw) AS reply, arg_min(j.score, j.draw) AS score
 FROM side s JOIN judgment j ON j.response = s.response
-WHERE s.rating IS NOT NULL AND j.judge = $judge AND j.rubric = $rubric AND j.method = 'generated' AND j.status = 'scored'
+WHERE s.rating IS NOT NULL AND j.judge = $judge AND j.rubric = $rubric
+    AND j.method = 'generated' AND j.status = 'scored'
 GROUP BY ALL ORDER BY ALL
 """
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import re
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,10 @@ from toolkit.provenance import has_gpu
 
 START_SECONDS = 1200.0  # a large model on a slow disk; the wait ends at once where the process dies
 CLOSE_SECONDS = 10.0
+LAST_LINES = 8
+RAISED = re.compile(r"(\S+ )*[\w.]*(Error|Exception): ")  # the line of a traceback that names the error
+NOISE = re.compile(r"\s*(nanobind|- leaked|- \.\.\. skipped|See https://nanobind)")  # Triton's, at every error exit
+BATCHED_TOKENS = 4096
 _CHILD = Path(__file__).with_name("vllm_child.py")
 
 
@@ -32,6 +37,7 @@ class VllmEngine:
     def __init__(self, path: Path, settings: Settings, trust_remote_code: bool = False) -> None:
         self.path, self.settings = path, settings
         self.log = Path(tempfile.mkstemp(prefix="vllm-", suffix=".log")[1])
+        self._keep_log = False
         device = resolve_device(settings)
         self._lines: queue.Queue[str | None] = queue.Queue()
         with self.log.open("wb") as log:
@@ -68,7 +74,8 @@ class VllmEngine:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        self.log.unlink(missing_ok=True)
+        if not self._keep_log:
+            self.log.unlink(missing_ok=True)
 
     def _listen(self) -> None:
         assert self._process.stdout is not None
@@ -89,6 +96,7 @@ class VllmEngine:
             line = self._lines.get(timeout=seconds)
         except queue.Empty as error:
             self._process.kill()
+            self._keep_log = True
             raise EngineError(
                 f"vLLM said nothing for {seconds:.0f} s and was stopped",
                 where=self.log,
@@ -101,7 +109,8 @@ class VllmEngine:
 
     def _died(self) -> EngineError:
         code = self._process.wait()
-        told = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-8:]
+        told = _last_words(self.log.read_text(encoding="utf-8", errors="replace"))
+        self._keep_log = True
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         remedy = "run again: finished answers are stored; on too little memory lower engine.max_num_seqs"
         return EngineError(f"vLLM {how}: " + "\n    ".join(told), where=f"{self.path}; log {self.log}", remedy=remedy)
@@ -115,6 +124,13 @@ class VllmEngine:
                 where=request.id,
                 remedy="raise engine.max_model_len, shorten the prompt, or lower max_tokens",
             )
+
+
+def _last_words(log: str) -> list[str]:
+    """The errors raised and the last lines, without what bindings print about themselves at exit."""
+    lines = [line for line in log.splitlines() if line.strip() and not NOISE.match(line)]
+    raised = dict.fromkeys(line for line in lines[:-LAST_LINES] if RAISED.match(line))
+    return [line[:300] for line in (*list(raised)[-LAST_LINES:], *lines[-LAST_LINES:])]
 
 
 def resolve_device(settings: Settings) -> str:
@@ -138,8 +154,14 @@ def arguments(path: Path, settings: Settings, device: str, trust_remote_code: bo
         "seed": 0,
         "disable_log_stats": True,
     }
-    # torch.compile adds over two minutes of start-up on a CPU and no throughput there
-    return common | ({"enforce_eager": True} if device == "cpu" else {}) | settings.options
+    return common | (_cpu_arguments(settings) if device == "cpu" else {}) | settings.options
+
+
+def _cpu_arguments(settings: Settings) -> dict[str, Any]:
+    """torch.compile adds over two minutes of start-up on a CPU and no throughput there. A seeded request whose prompt is
+    taken in parts ends the engine ("CPU Generator does not use offset"), so every prompt is taken whole."""
+    whole = max(settings.max_model_len, BATCHED_TOKENS)
+    return {"enforce_eager": True, "enable_chunked_prefill": False, "max_num_batched_tokens": whole}
 
 
 def environment(settings: Settings, device: str) -> dict[str, str]:
