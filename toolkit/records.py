@@ -19,7 +19,8 @@ from typing import Literal
 
 from toolkit.identity import ID_LENGTH, Json, content_id, fingerprint
 
-Role = Literal["past", "present", "future", "label", "unknown"]  # label: a data set's own answer; unknown: imported
+# label: a data set's own answer; exam: to a question of an evaluation; unknown: imported
+Role = Literal["past", "present", "future", "label", "exam", "unknown"]
 Finish = Literal["stop", "length"]
 Status = Literal["scored", "unreadable", "out_of_range", "truncated"]
 Method = Literal["generated", "expected", "reward", "given"]
@@ -348,5 +349,34 @@ class Score(Record):
             "model": self.model,
             "task": self.task,
             "metric": self.metric,
+            "settings": dict(self.settings),
+        }
+
+
+@dataclass(frozen=True)
+class Item(Record):
+    """How one model did on one question of a task by one metric.
+
+    question: its name in the task ("HumanEval/0"). answer: the id of the graded Response, None where log-likelihoods
+    were compared. settings: the protocol, as in the Score that these items are the mean of. value: None where the
+    answer could not be graded; detail says why, or what was extracted.
+    """
+
+    model: str
+    task: str
+    metric: str
+    question: str
+    settings: Mapping[str, Json]
+    # answer
+    answer: str | None = None
+    value: float | None = None
+    detail: str = ""
+
+    def identity(self) -> Mapping[str, Json]:
+        return {
+            "model": self.model,
+            "task": self.task,
+            "metric": self.metric,
+            "question": self.question,
             "settings": dict(self.settings),
         }

@@ -20,7 +20,7 @@ def generate(lab: Lab, model: Model, prompts: Sequence[Prompt], role: Role = "pr
     texts = {prompt.id: prompt for prompt in prompts}
     label = f"answers of {model.name} as {role}"
     asked = ask(lab, model, prompts, role)
-    made = lab.fulfil(label, asked, lambda missing: _answer(lab, model, missing, texts))
+    made = lab.fulfil(label, asked, lambda missing: answered(lab, model, missing, texts))
     most = (len(asked) - made.cached) * lab.recipe.answers.max_tokens
     stats = {"tokens": sum(r.tokens or 0 for r in made.records), "cut": sum(r.finish == "length" for r in made.records)}
     lab.note(Step(lab.iteration, "generate", label, model.id, len(asked), made.cached, made.seconds, most, stats))
@@ -44,30 +44,30 @@ def ask(lab: Lab, model: Model, prompts: Sequence[Prompt], role: Role) -> list[R
     ]
 
 
-def _answer(lab: Lab, model: Model, missing: list[Response], prompts: Mapping[str, Prompt]) -> Iterator[Response]:
-    needed = dict.fromkeys(response.prompt for response in missing)
-    tokens = {prompt: _render(lab, model, prompts[prompt]) for prompt in needed}
+def answered(lab: Lab, model: Model, missing: list[Response], prompts: Mapping[str, Prompt]) -> Iterator[Response]:
+    """Every request with its answer, as they finish. Raises InputError for a prompt too long, before any is made."""
+    most = {response.prompt: response.sampling.max_tokens for response in missing if response.sampling}
+    tokens = {prompt: _render(lab, model, prompts[prompt], room) for prompt, room in most.items()}
     asked = {response.id: response for response in missing}
-    sampling = lab.recipe.answers.sampling
-    requests = [Request(r.id, tokens[r.prompt], sampling, r.seed or 0) for r in missing]
+    requests = [Request(r.id, tokens[r.prompt], r.sampling, r.seed or 0) for r in missing if r.sampling]
     for done in lab.engine(model).complete(requests):
-        answered = asked[done.id]
+        response = asked[done.id]
         yield replace(
-            answered,
+            response,
             text=done.text,
             tokens=done.tokens,
-            prompt_tokens=len(tokens[answered.prompt]),
+            prompt_tokens=len(tokens[response.prompt]),
             finish=done.finish,
         )
 
 
-def _render(lab: Lab, model: Model, prompt: Prompt) -> tuple[int, ...]:
+def _render(lab: Lab, model: Model, prompt: Prompt, answer: int) -> tuple[int, ...]:
     tokens = lab.chat(model).tokens(prompt.messages())
-    room = lab.recipe.engine.max_model_len - lab.recipe.answers.max_tokens
+    room = lab.recipe.engine.max_model_len - answer
     if len(tokens) > room:
         raise InputError(
             f"prompt {prompt.text[:60]!r}... has {len(tokens)} tokens, {room} fit beside an answer",
             where=prompt.source,
-            remedy="shorten or remove it, lower answers.max_tokens, or raise engine.max_model_len",
+            remedy="shorten or remove it, lower max_tokens of its answers, or raise engine.max_model_len",
         )
     return tokens

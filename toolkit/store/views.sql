@@ -31,6 +31,8 @@ JOIN demonstration d ON d.demonstration_set = s.id
 JOIN response r ON r.id = d.response
 JOIN prompt p ON p.id = r.prompt
 JOIN model m ON m.id = r.model;
+CREATE OR REPLACE VIEW items AS
+SELECT i.*, m.name AS model_name, r.text FROM item i JOIN model m ON m.id = i.model LEFT JOIN response r ON r.id = i.answer;
 CREATE OR REPLACE VIEW scores AS
 SELECT s.*, m.name AS model_name FROM score s JOIN model m ON m.id = s.model;
 

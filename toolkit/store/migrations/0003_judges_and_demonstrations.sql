@@ -1,4 +1,4 @@
--- Labels as answers, reward functions and pairwise judges, and trainings by SFT on demonstrations.
+-- Labels as answers, reward functions and pairwise judges, trainings by SFT on demonstrations, graded questions.
 
 DROP VIEW IF EXISTS lineage;
 DROP VIEW IF EXISTS iterations;
@@ -12,7 +12,7 @@ CREATE TABLE response_3 (
     id VARCHAR PRIMARY KEY,
     prompt VARCHAR NOT NULL,
     model VARCHAR NOT NULL,
-    role VARCHAR NOT NULL CHECK (role IN ('past', 'present', 'future', 'label', 'unknown')),
+    role VARCHAR NOT NULL CHECK (role IN ('past', 'present', 'future', 'label', 'exam', 'unknown')),
     draw INTEGER NOT NULL,
     sampling JSON,
     seed BIGINT,
@@ -101,3 +101,17 @@ SELECT id, parent, reference, pairs, settings, pair_set, NULL, model, row_count,
 FROM training;
 DROP TABLE training;
 ALTER TABLE training_3 RENAME TO training;
+
+-- One question of an evaluation, graded by one metric.
+CREATE TABLE item (
+    id VARCHAR PRIMARY KEY,
+    model VARCHAR NOT NULL,
+    task VARCHAR NOT NULL,
+    metric VARCHAR NOT NULL,
+    question VARCHAR NOT NULL,
+    settings JSON NOT NULL,
+    answer VARCHAR,              -- the graded response; NULL: log-likelihoods
+    value DOUBLE,                -- NULL: could not be graded
+    detail VARCHAR NOT NULL,
+    launch VARCHAR NOT NULL
+);
