@@ -182,7 +182,7 @@ def _of_comparisons(known: Labelled, comparisons: Sequence[Comparison]) -> Numbe
 
 
 def _correlations(scores: Sequence[float], ratings: Sequence[float]) -> tuple[float, float]:
-    from scipy.stats import kendalltau, spearmanr  # type: ignore[import-untyped]
+    from scipy.stats import kendalltau, spearmanr
 
     return float(kendalltau(scores, ratings).statistic), float(spearmanr(scores, ratings).statistic)
 

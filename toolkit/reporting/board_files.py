@@ -1,0 +1,152 @@
+"""A leaderboard as Markdown, CSV, JSON and one HTML page without a network: sortable, with curves over iterations.
+
+Everything that came from a model, a file or a store is escaped. A star marks a difference from M_0 that noise does
+not explain (corrected p at most 0.05), a tilde one that it may.
+"""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from toolkit.reporting.leaderboard import Board, Cell, Column, Row, heads
+from toolkit.reporting.tables import Table
+
+LEGEND = (
+    "Values with 95 % intervals and n. `*` differs from the run's M_0 beyond noise, `~` may be noise: paired tests on "
+    "the same items, p-values corrected for the whole table (Holm). Settings of every column are below."
+)
+_STYLE = (
+    "body{font:14px system-ui;margin:2em}table{border-collapse:collapse}th,td{padding:.3em .7em;text-align:right;"
+    "border-bottom:1px solid #ccc}th:first-child,td:first-child,td:nth-child(2){text-align:left}th{cursor:pointer}"
+    ".published{color:#777}svg{margin:1em 1em 0 0}"
+)
+_SORT = (
+    "document.querySelectorAll('th').forEach((h,i)=>h.onclick=()=>{const b=h.closest('table').tBodies[0],"
+    "d=h.dataset.d=h.dataset.d==='1'?'-1':'1',v=r=>r.cells[i].dataset.v??r.cells[i].innerText;[...b.rows]"
+    ".sort((x,y)=>{const p=v(x),q=v(y);return d*((isNaN(p)||isNaN(q))?p.localeCompare(q):p-q)})"
+    ".forEach(r=>b.append(r))})"
+)
+
+
+def write_board(board: Board, folder: Path, name: str = "leaderboard") -> list[Path]:
+    """The four files; their paths."""
+    makers: dict[str, Callable[[Board], str]] = {"md": markdown, "csv": comma, "json": as_json, "html": page}
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [folder / f"{name}.{suffix}" for suffix in makers]
+    for path, make in zip(paths, makers.values(), strict=True):
+        path.write_text(make(board), encoding="utf-8")
+    return paths
+
+
+def table_of(board: Board) -> Table:
+    """The board as a table of ready-made cells."""
+    columns = ("run", "model", *heads(board.columns), "note")
+    rows = tuple(
+        (row.run, row.name, *(_text(row.cells.get(column)) for column in board.columns), row.note) for row in board.rows
+    )
+    return Table("Leaderboard", columns, rows)
+
+
+def markdown(board: Board) -> str:
+    settings = "\n".join(
+        f"- {head}: `{column.settings}`" for head, column in zip(heads(board.columns), board.columns, strict=True)
+    )
+    return f"{table_of(board).markdown()}\n{LEGEND}\n\n{settings}\n"
+
+
+def comma(board: Board) -> str:
+    """One line a cell."""
+    out = io.StringIO()
+    names = ("run", "model", "iteration", "weights", "commit", "task", "metric", "value", "low", "high", "n")
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow((*names, "p_against_M_0", "settings", "note"))
+    for row, column, cell in _cells(board):
+        p = cell.against.p if cell.against else None
+        said = (row.run, row.name, row.iteration, row.weights, row.commit, column.task, column.metric)
+        writer.writerow((*said, cell.value, cell.low, cell.high, cell.n, p, column.settings, row.note))
+    return out.getvalue()
+
+
+def as_json(board: Board) -> str:
+    lines = [
+        {
+            "run": row.run, "model": row.name, "iteration": row.iteration, "weights": row.weights, "commit": row.commit,
+            "task": column.task, "metric": column.metric, "settings": json.loads(column.settings), "value": cell.value,
+            "low": cell.low, "high": cell.high, "n": cell.n, "interval": cell.method,
+            "against_M_0": vars(cell.against) if cell.against else None, "note": row.note,
+        }
+        for row, column, cell in _cells(board)
+    ]  # fmt: skip
+    return json.dumps(lines, indent=2, ensure_ascii=False) + "\n"
+
+
+def page(board: Board) -> str:
+    """One HTML page; it loads nothing."""
+    names = heads(board.columns)
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in ("run", "model", *names, "note"))
+    body = "".join(_line(row, board.columns) for row in board.rows)
+    settings = "".join(
+        f"<li>{html.escape(name)}: <code>{html.escape(column.settings)}</code></li>"
+        for name, column in zip(names, board.columns, strict=True)
+    )
+    curves = "".join(_curve(board, column, name) for name, column in zip(names, board.columns, strict=True))
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Leaderboard</title><style>{_STYLE}</style>'
+        f"<h1>Leaderboard</h1><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        f"<p>{html.escape(LEGEND)}</p><h2>Over iterations</h2>{curves}<h2>Settings</h2><ul>{settings}</ul>"
+        f"<script>{_SORT}</script></html>\n"
+    )
+
+
+def _line(row: Row, columns: Sequence[Column]) -> str:
+    kind = ' class="published"' if row.note else ""
+    cells = "".join(_html_cell(row.cells.get(column)) for column in columns)
+    commit = f' title="commit {html.escape(row.commit)}, weights {html.escape(row.weights)}"' if row.weights else ""
+    names = f"<td>{html.escape(row.run)}</td><td{commit}>{html.escape(row.name)}</td>"
+    return f"<tr{kind}>{names}{cells}<td>{html.escape(row.note)}</td></tr>"
+
+
+def _html_cell(cell: Cell | None) -> str:
+    if cell is None:
+        return '<td data-v="-1">-</td>'
+    return f'<td data-v="{cell.value!r}">{html.escape(_text(cell))}</td>'
+
+
+def _text(cell: Cell | None) -> str:
+    if cell is None:
+        return "-"
+    mark = {True: " *", False: " ~", None: ""}[cell.distinct]
+    span = "" if cell.low is None or cell.high is None else f" [{cell.low:.3f}, {cell.high:.3f}]"
+    count = f" n={cell.n}" if cell.n else ""
+    return f"{cell.value:.4g}{span}{count}{mark}"
+
+
+def _cells(board: Board) -> list[tuple[Row, Column, Cell]]:
+    return [(row, column, cell) for row in board.rows for column, cell in row.cells.items()]
+
+
+def _curve(board: Board, column: Column, name: str) -> str:
+    """A small chart: the column over iterations, a line for each run."""
+    runs: dict[str, list[tuple[int, float]]] = {}
+    for row in board.rows:
+        if row.iteration is not None and column in row.cells:
+            runs.setdefault(row.run, []).append((row.iteration, row.cells[column].value))
+    points = [point for line in runs.values() for point in line]
+    if len(points) < 2:
+        return ""
+    last, low, high = max(x for x, _ in points) or 1, min(y for _, y in points), max(y for _, y in points)
+    lines = ""
+    for place, (run, line) in enumerate(sorted(runs.items())):
+        ends = [(20 + 200 * x / last, 110 - 80 * (y - low) / (high - low or 1)) for x, y in sorted(line)]
+        at = " ".join(f"{x:.1f},{y:.1f}" for x, y in ends)
+        title = f"<title>{html.escape(run)}</title>"
+        lines += f'<polyline fill="none" stroke="hsl({place * 67 % 360},60%,45%)" points="{at}">{title}</polyline>'
+    return (
+        f'<svg width="240" height="140"><text x="20" y="15" font-size="11">{html.escape(name[:44])}</text>{lines}'
+        f'<text x="20" y="130" font-size="10">M_0 ... M_{last}; {low:.3g} to {high:.3g}</text></svg>'
+    )
