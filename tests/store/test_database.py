@@ -164,5 +164,5 @@ def test_a_shipped_query_says_what_it_answers_and_runs_on_an_empty_store(name: s
 
 
 def test_an_unknown_query_lists_the_known_ones() -> None:
-    with Store(None) as store, pytest.raises(StoreError, match="lineage"):
-        store.named("linage")
+    with Store(None) as store, pytest.raises(StoreError, match="role_mix"):
+        store.named("rolemix")

@@ -139,7 +139,7 @@ class Store:
         if wanted != set(parameters):
             raise StoreError(
                 f"query {name!r} takes {sorted(wanted) or 'no parameters'}, not {sorted(parameters)}",
-                remedy="write for example: python -m toolkit query lineage target=M_1",
+                remedy="write for example: python -m toolkit query run_curve launch=ID",
             )
         return self.query(sql, parameters)
 
