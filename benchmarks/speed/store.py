@@ -126,6 +126,7 @@ def growth(options: argparse.Namespace, folder: Path) -> Found:
     stored = []
     for n in options.judged:
         path = str(folder / f"judged-{n}.duckdb")
+        run("judged_base", path=path, prompts=n)
         stored.append({"prompts": n} | run("select_store", path=path, prompts=n))
         Path(path).unlink()
     return {"points": points, "select_in_sql": stored}
