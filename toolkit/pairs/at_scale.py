@@ -29,7 +29,7 @@ from toolkit.store.database import Store
 
 MOST_SCORE = 1e6  # larger scores need more than 15 digits, and the packed key below more than 63 bits
 MOST_DRAWS = 4096
-SLICE = 4_000_000  # answers
+SLICE = 8_000_000  # answers
 
 _POOLS = """(
     (r.role = 'present' AND r.model = $present) OR (r.role = 'past' AND r.model = $past)
