@@ -9,7 +9,7 @@ hashes canonical JSON, so SQL must write a score as Python's repr does. It does:
 MOST_SCORE, hence at most 15 digits, whose shortest text is one; measured equal on 1.7 million values. DuckDB's own
 round(x, 9) takes an exact half away from zero and Python's to even, so the rounding is done in whole numbers.
 
-It works in slices of prompts, so that memory holds the scores of SLICE answers, however many there are.
+It works in slices of prompts, so that memory holds the scores of about SLICE answers, however many there are.
 
 Left out, for `pair()`: `pairs.ties` other than "first", `judge.unreadable = "drop_prompt"`, the stop rule. Two known
 ways to differ: the mean of three or more verdicts that are no whole numbers may be one billionth off, where their sum
@@ -29,7 +29,7 @@ from toolkit.store.database import Store
 
 MOST_SCORE = 1e6  # larger scores need more than 15 digits, and the packed key below more than 63 bits
 MOST_DRAWS = 4096
-SLICE = 8_000_000  # answers
+SLICE = 8_000_000  # answers; 21 million of them then take 2.9 GB, most of it cached blocks of the file
 
 _POOLS = """(
     (r.role = 'present' AND r.model = $present) OR (r.role = 'past' AND r.model = $past)
