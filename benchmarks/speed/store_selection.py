@@ -1,6 +1,6 @@
 """Contenders of the selection: flat rows (prompt, pool, draw, response, score) to the pairs of both phases.
 
-All of them write Parquet without compression, which makes hex digits no smaller.
+They write Parquet without compression, which makes hex digits no smaller; only `datasets` has no such choice.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ def select_datasets(clock: Clock, path: str, out: str, prompts: int) -> dict[str
                         }
                     )
         for phase, pairs in made.items():
-            datasets.Dataset.from_list(pairs).to_parquet(f"{out}-{phase}.parquet", compression=None)
+            datasets.Dataset.from_list(pairs).to_parquet(f"{out}-{phase}.parquet")
     return _answer(out)
 
 
