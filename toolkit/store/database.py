@@ -3,8 +3,8 @@
 Append-only: rows are inserted once, by content id, and never updated; inserting again is a no-op.
 One process writes; DuckDB lets no other process in meanwhile (StoreLocked), so the writer answers readers
 (serving.py). A killed process loses what was not committed yet, never more: the write-ahead log is replayed at the
-next open, up to its first damaged entry. No statement, whoever wrote it, can read or write another file, attach, or
-load an extension.
+next open, up to its first damaged entry; of what stood after that nothing tells, `doctor` neither. No statement,
+whoever wrote it, can read or write another file, attach, or load an extension.
 
 Tables bear the records' names and are made by `migrations/*.sql`, numbered and applied once.
 Views for people (plural names) are `views.sql`; questions with a name are `queries/*.sql`.
