@@ -44,8 +44,8 @@ class Store:
             self._db = duckdb.connect(str(path or ":memory:"), read_only=read_only, config=_CONFIG)
             self._db.execute("SET TimeZone = 'UTC'")
             self._db.execute("SET enable_progress_bar = false")  # ours is progress.py
-            # Up to so many ids are looked up by the index instead of a scan, those of ON CONFLICT too. With DuckDB's 50,
-            # a batch of 256 rows took 0.19 s in a table of four million rows; so it takes 0.013 s.
+            # Up to so many ids are looked up by the index instead of a scan, those of ON CONFLICT too. With DuckDB's 50
+            # a batch of 256 rows took 0.19 s in a table of four million; so it takes 0.013 s.
             self._db.execute("SET dynamic_or_filter_threshold = 1000")
             self._db.execute("SET lock_configuration = true")
             self._migrate(read_only)
