@@ -1,4 +1,7 @@
-"""Contenders of the selection: flat rows (prompt, pool, draw, response, score) to the pairs of both phases."""
+"""Contenders of the selection: flat rows (prompt, pool, draw, response, score) to the pairs of both phases.
+
+They write Parquet without compression, which makes hex digits no smaller; only `datasets` has no such choice.
+"""
 
 from __future__ import annotations
 
@@ -33,30 +36,43 @@ def rows(clock: Clock, path: str, prompts: int, ids: str) -> dict[str, Any]:
 
 
 def select_sql(clock: Clock, path: str, out: str, prompts: int) -> dict[str, Any]:
-    """As toolkit/pairs/at_scale.py: one number orders (score, pool, draw), one pass finds all winners."""
+    """As toolkit/pairs/at_scale.py: one number orders (score, pool, draw), one pass finds all winners.
+
+    The best of the present and of the future apart, and the better of them afterwards: a present answer is then
+    compared twice, not three times, and an answer's id is carried as seldom.
+    """
     import duckdb
 
     with clock.measure():
         duckdb.sql(f"""
             CREATE TABLE picked AS
-            WITH numbered AS (SELECT *, round(score * 1e9)::BIGINT * 8192 AS n FROM '{path}'),
+            WITH numbered AS (SELECT *, (score * 1e9)::BIGINT * 8192 AS n FROM '{path}'),
             keyed AS (
                 SELECT prompt, response,
-                    CASE WHEN pool = {PRESENT} THEN n + 8191 - draw END AS now,
-                    CASE WHEN pool <> {PAST} THEN n + (pool = {PRESENT})::INT * 4096 + 4095 - draw END AS up,
+                    CASE WHEN pool = {PRESENT} THEN n + 4095 - draw END AS now,
+                    CASE WHEN pool = {FUTURE} THEN n + 4095 - draw END AS soon,
                     CASE WHEN pool <> {FUTURE} THEN n + (pool = {PAST})::INT * 4096 + draw END AS down
                 FROM numbered
+            ),
+            won AS (
+                SELECT prompt, arg_max(response, now) AS now, max(now) // 8192 AS best_now,
+                    arg_max(response, soon) AS soon, max(soon) // 8192 AS best_soon,
+                    arg_min(response, down) AS rejected, min(down) // 8192 AS worst
+                FROM keyed GROUP BY prompt
             )
-            SELECT prompt, arg_max(response, now) AS now, max(now) AS best_now, arg_max(response, up) AS soon,
-                max(up) AS best_soon, arg_min(response, down) AS rejected, min(down) AS worst
-            FROM keyed GROUP BY prompt
+            SELECT prompt, rejected, worst, now AS chosen_1, best_now AS best_1,
+                CASE WHEN best_soon > best_now THEN soon ELSE now END AS chosen_2,
+                greatest(best_soon, best_now) AS best_2
+            FROM won
         """)
-        pair = (
-            "prompt, {0} AS chosen, rejected, {1} // 8192 / 1e9 AS chosen_score, worst // 8192 / 1e9 AS rejected_score"
-        )
-        for phase, columns in ((1, ("now", "best_now")), (2, ("soon", "best_soon"))):
-            sides = f"{columns[1]} // 8192 > worst // 8192"
-            duckdb.sql(f"COPY (SELECT {pair.format(*columns)} FROM picked WHERE {sides}) TO '{out}-{phase}.parquet'")
+        for phase in (1, 2):
+            duckdb.sql(f"""
+                COPY (
+                    SELECT prompt, chosen_{phase} AS chosen, rejected, best_{phase} / 1e9 AS chosen_score,
+                        worst / 1e9 AS rejected_score
+                    FROM picked WHERE best_{phase} > worst
+                ) TO '{out}-{phase}.parquet' (COMPRESSION uncompressed)
+            """)
     return _answer(out)
 
 
@@ -76,7 +92,7 @@ def select_pandas(clock: Clock, path: str, out: str, prompts: int) -> dict[str, 
             pairs = pd.merge(*sides, left_index=True, right_index=True, suffixes=("_c", "_r"))
             pairs = pairs[pairs["score_c"] > pairs["score_r"]].reset_index()
             pairs.columns = ["prompt", "chosen", "chosen_score", "rejected", "rejected_score"]
-            pairs.to_parquet(f"{out}-{phase}.parquet")
+            pairs.to_parquet(f"{out}-{phase}.parquet", compression=None)
     return _answer(out)
 
 
@@ -97,7 +113,9 @@ def select_pandas_apply(clock: Clock, path: str, out: str, prompts: int) -> dict
         for phase in (1, 2):
             names = {f"c{phase}": "chosen", f"s{phase}": "chosen_score"}
             pairs = picked.rename(columns=names)[["prompt", "chosen", "rejected", "chosen_score", "rejected_score"]]
-            pairs[pairs["chosen_score"] > pairs["rejected_score"]].to_parquet(f"{out}-{phase}.parquet")
+            pairs[pairs["chosen_score"] > pairs["rejected_score"]].to_parquet(
+                f"{out}-{phase}.parquet", compression=None
+            )
     return _answer(out)
 
 
@@ -141,12 +159,11 @@ def _answer(out: str) -> dict[str, Any]:
     return {"peak_mb": most, "pairs": [row[0] for row in found], "answer": [row[1] for row in found]}
 
 
-def select_store(clock: Clock, path: str, prompts: int) -> dict[str, Any]:
-    """toolkit.pairs.at_scale for phase 2, commit included, on a store of 21 judged answers a prompt."""
-    from toolkit.pairs.at_scale import select_in_sql
+def judged_base(clock: Clock, path: str, prompts: int) -> dict[str, Any]:
+    """A store of 21 judged answers a prompt, filled by SQL."""
     from toolkit.store.database import Store
 
-    with Store(Path(path)) as store:
+    with clock.measure(), Store(Path(path)) as store:
         for pool, role in enumerate(("present", "past", "future")):
             store.query(f"""
                 INSERT INTO response
@@ -160,8 +177,16 @@ def select_store(clock: Clock, path: str, prompts: int) -> dict[str, Any]:
                     'generated', '{{}}', 0, 1, '', 'scored', '', hash(i // {K}, {pool}, i % {K}) % 6, '{LAUNCH}'
                 FROM range({prompts * K}) t(i)
             """)
+    return {"rows": prompts * 3 * K, "bytes": Path(path).stat().st_size}
+
+
+def select_store(clock: Clock, path: str, prompts: int) -> dict[str, Any]:
+    """toolkit.pairs.at_scale for phase 2, commit included, on whole records: the store of judged_base."""
+    from toolkit.pairs.at_scale import Selection, select_in_sql
+    from toolkit.store.database import Store
+
     with Store(Path(path)) as store:
         models = {"present": "m-present", "past": "m-past", "future": "m-future"}
         with clock.measure():
-            version = select_in_sql(store, "set", 0, "judge", models, LAUNCH)  # type: ignore[arg-type]
+            version = select_in_sql(store, Selection("set", 0, "judge", models), LAUNCH)  # type: ignore[arg-type]
     return {"pairs": version.size, "rows": prompts * 3 * K, "bytes": Path(path).stat().st_size}

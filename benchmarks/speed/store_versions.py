@@ -142,14 +142,25 @@ def store_questions(clock: Clock, path: str, prompts: int) -> dict[str, Any]:
 
 
 def lineage(clock: Clock, path: str, prompts: int) -> dict[str, Any]:
-    """The shipped query `lineage` for one pair: every set, model, answer and verdict behind it."""
+    """One pair, every answer judged: each set, model, answer and verdict behind it; then the same by the SQL view."""
     from toolkit.store.database import Store
+    from toolkit.store.lineage import lineage as trace
 
     with Store(Path(path)) as store:
+        store.query(f"""
+            INSERT INTO judgment
+            SELECT sha256(concat('j', id))[:24], id, 'm', 'rubric', 'generated', '{{}}', 0, 1, {_text("id", 256)},
+                'scored', '', 3, '{LAUNCH}'
+            FROM response
+        """)
+    with Store(Path(path), read_only=True) as store:
         pair = store.query("SELECT id FROM pair WHERE chosen_role = 'future' LIMIT 1")[0]["id"]
-        with clock.measure():
-            found = store.named("lineage", target=pair)
-    return {"rows": len(found)}
+        for name in ("first_seconds", "seconds"):
+            with clock.measure(name):
+                found = trace(store, pair)
+        with clock.measure("view_seconds"):
+            viewed = store.query("SELECT pair_set, side, reply FROM lineage WHERE pair = ?", [pair])
+    return {"rows": len(found), "view_rows": len(viewed)}
 
 
 def copy_file(clock: Clock, path: str, prompts: int) -> dict[str, Any]:

@@ -164,6 +164,31 @@ def test_llama_factory_finds_its_turns(store: Store, tmp_path: Path) -> None:
     assert row["chosen"] == {"from": "gpt", "value": " good\r\n"}
 
 
+def test_llama_factory_reads_the_folder_as_it_is(store: Store, tmp_path: Path) -> None:
+    """As llamafactory/data/parser.py and converter.py do: the data set by name, its file, then its columns by name."""
+    frozen(store, "set", ROW, ANOTHER)
+    folder = export_pairs(store, "set", tmp_path / "out", "sharegpt")
+    ((name, told),) = json.loads((folder / "dataset_info.json").read_text()).items()
+    assert (name, told["formatting"], told["ranking"]) == ("set", "sharegpt", True)
+    rows = [json.loads(line) for line in (folder / told["file_name"]).open()]
+    assert len(rows) == 2
+    for row in rows:
+        sides = [row[told["columns"][side]] for side in ("chosen", "rejected")]
+        assert all(side["from"] == "gpt" for side in sides)
+        words = [turn["from"] for turn in row[told["columns"]["messages"]]]
+        assert words == ["human", "gpt"] * (len(words) // 2) + ["human"]
+    assert export_pairs(store, "set", folder, "trl") == folder, "an export of ours, so it may be replaced"
+    assert not (folder / "dataset_info.json").exists()
+
+
+def test_a_dataset_info_that_no_export_wrote_is_not_overwritten(store: Store, tmp_path: Path) -> None:
+    frozen(store, "set", ROW)
+    folder = export_pairs(store, "set", tmp_path / "out", "trl")
+    (folder / "dataset_info.json").write_text("mine")
+    with pytest.raises(InputError, match="not from an earlier export"):
+        export_pairs(store, "set", folder, "sharegpt")
+
+
 def test_the_same_version_gives_the_same_bytes(store: Store, tmp_path: Path) -> None:
     frozen(store, "set", ROW, ANOTHER)
     one, two = (export_pairs(store, "set", tmp_path / name, "jsonl") / "pairs.jsonl" for name in ("one", "two"))

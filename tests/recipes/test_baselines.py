@@ -19,6 +19,7 @@ from toolkit.recipes.spin import spin
 from toolkit.recipes.spin_fair import spin_fair
 from toolkit.recipes.temporal import temporal
 from toolkit.store.database import Store
+from toolkit.store.lineage import lineage
 
 Build = Callable[..., Recipe]
 RECIPES = (temporal, self_rewarding, anchored_only, future_only, rejection_sampling_sft, spin, spin_fair)
@@ -112,6 +113,20 @@ def test_recipes_in_one_store_share_the_answers_verdicts_and_trainings_they_both
             "SELECT subject FROM step WHERE stage = 'train' GROUP BY subject HAVING count(DISTINCT launch) > 1"
         )
     assert len(shared) >= 1, "future_only's temporary future is self_rewarding's next model"
+
+
+def test_a_model_is_traced_by_its_name_in_a_run_and_through_sft(scripted_recipe: Build, tmp_path: Path) -> None:
+    path = tmp_path / "s.duckdb"
+    recipe = sized(scripted_recipe, rejection_sampling_sft)
+    launch(rejection_sampling_sft, recipe, path)
+    launch(self_rewarding, recipe, path)
+    with Store(path, read_only=True) as store:
+        learned = lineage(store, "rejection_sampling_sft/M_2")
+        assert {row["side"] for row in learned} == {"demonstrated"} and len(learned) == 12
+        assert all(row["judged_by"] and row["reply"] for row in learned)
+        paired = lineage(store, "self_rewarding/M_2")
+        assert {row["side"] for row in paired} == {"chosen", "rejected"}
+        assert {row["pair_set"] for row in paired} == {"self_rewarding@1", "self_rewarding@2"}
 
 
 def test_m_0_by_sft_learns_instructions_and_judgements_and_keeps_rated_answers_aside(

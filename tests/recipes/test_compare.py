@@ -58,7 +58,7 @@ def test_four_recipes_in_one_store_have_equal_trainings_and_one_report(
     with Store(store, read_only=True) as opened:
         assert opened.named("law") == []
         launches = [row["id"] for row in opened.query("SELECT id FROM launch ORDER BY started")]
-        totals = opened.named("compare_totals", launches=launches)
+        totals = opened.named("compare_totals", launches=",".join(launches))
     assert [row["recipe"] for row in totals] == list(FOUR)
     assert [row["trainings"] for row in totals] == [4, 4, 4, 4]
     assert [row["answers"] for row in totals] == [found["answers"] for found in budgets.values()]

@@ -21,6 +21,7 @@ from toolkit.engines.transformers import TransformersEngine
 from toolkit.engines.vllm import VllmEngine
 from toolkit.records import Sampling
 from toolkit.store.database import Store
+from toolkit.store.lineage import lineage
 
 SMALL = (
     "prompts.part_size=4", "answers.k=2", "answers.max_tokens=24", "pairs.max_tied=1.0", "gate.max_dropped=1.0",
@@ -78,11 +79,11 @@ def test_a_real_run_killed_in_every_stage_ends_whole_and_its_model_is_another(tm
         assert [row["name"] for row in store.query("SELECT name FROM model ORDER BY name")] == ["M_0", "M_1", "M_f0"]
         assert store.query("SELECT count(*) AS n FROM training") == [{"n": 2}]
         steps = store.query("SELECT value FROM training_step WHERE metric = 'grad_norm'")
-        lineage = store.named("lineage", target="M_1")
+        traced = lineage(store, "M_1")
         trained = tmp_path / store.query("SELECT path FROM model WHERE name = 'M_1'")[0]["path"]
     assert steps
     assert all(row["value"] > 0 for row in steps)
-    assert all('"mass"' in row["reply"] for row in lineage)
+    assert all('"mass"' in row["reply"] for row in traced)
 
     again = subprocess.run(line, capture_output=True, text=True, check=True)
     assert "everything was stored already" in again.stdout

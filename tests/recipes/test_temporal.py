@@ -19,6 +19,7 @@ from toolkit.lab import Lab, Step
 from toolkit.provenance import capture
 from toolkit.recipes.temporal import temporal
 from toolkit.store.database import Store
+from toolkit.store.lineage import lineage
 
 Build = Callable[..., Recipe]
 TABLES = ("prompt", "model", "response", "judgment", "pair", "pair_set_change", "training", "training_step", "dropped")
@@ -52,7 +53,7 @@ def test_the_law_of_algorithm_1_holds_by_sql(scripted_recipe: Build, tmp_path: P
         assert store.named("law") == []
         counts = store.query("SELECT count(*) AS n, count(DISTINCT pair_set) AS sets FROM training")
         roles = store.query("SELECT DISTINCT chosen_role AS c, rejected_role AS r FROM pair")
-        assert store.named("lineage", target="M_2")
+        assert lineage(store, "M_2")
     assert counts == [{"n": 4, "sets": 4}]
     assert {row["c"] for row in roles} == {"present", "future"}
     assert {row["r"] for row in roles} == {"present", "past"}

@@ -13,6 +13,7 @@ from toolkit.errors import StoreError
 from toolkit.pairs import versions
 from toolkit.records import Judgment, Response
 from toolkit.store.database import Store
+from toolkit.store.lineage import lineage
 from toolkit.store.serving import open_reader
 
 MIGRATIONS = Path(toolkit.store.__path__[0]) / "migrations"
@@ -49,7 +50,7 @@ def test_an_older_store_is_migrated_whole(tmp_path: Path, rows: Path) -> None:
             assert set(store.find(kind, ids)) == set(ids), "the ids are still the hashes of the rows"
         for version in versions.versions(store):
             assert len(versions.load(store, version.id).pairs) == version.size > 0
-        assert store.named("lineage", target="M_1")
+        assert lineage(store, "M_1")
 
 
 def test_every_schema_before_the_newest_has_its_store() -> None:

@@ -11,6 +11,7 @@ import typer
 
 from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, WideOption, end, reading, show
 from toolkit.errors import InputError, RecipeError, StoreError
+from toolkit.store import lineage as tracing
 from toolkit.store.database import Store, queries
 
 FORMATS = ("table", "csv", "json", "parquet")
@@ -111,7 +112,7 @@ def _query(name: str, parameters: list[str], path: Path, as_json: bool, wide: bo
 
 def _lineage(target: str, path: Path, as_json: bool, wide: bool) -> None:
     with reading(path) as store:
-        rows = store.named("lineage", target=target) or store.named("lineage_of_prompt", prompt=target)
+        rows = tracing.lineage(store, target) or tracing.lineage_of_prompt(store, target)
     if not rows:
         raise InputError(
             f"nothing in the store is called {target!r}",

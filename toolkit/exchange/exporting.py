@@ -17,7 +17,7 @@ from typing import Any
 from toolkit import __version__
 from toolkit.errors import InputError
 from toolkit.exchange import card
-from toolkit.exchange.layouts import EXTRA, Layout, layout
+from toolkit.exchange.layouts import EXTRA, INFO, Layout, dataset_info, layout
 from toolkit.exchange.manifest import NAME, Manifest, checksums, read_manifest
 from toolkit.exchange.writing import write_rows
 from toolkit.pairs.versions import Version, resolve, verify
@@ -75,8 +75,10 @@ def _write(store: Store, version: Version, chosen: Layout, place: tuple[Path, st
         files=checksums(folder, files),
     )
     manifest.write(folder)
-    if not chosen.file:  # the card is for people to complete, so it has no checksum
+    if not chosen.file:  # the card is for people to complete, so it has no checksum; so is dataset_info.json
         (folder / card.NAME).write_text(card.card(manifest), encoding="utf-8")
+    if chosen.shape == "sharegpt":
+        (folder / INFO).write_text(dataset_info(version.name, name), encoding="utf-8")
 
 
 def _batches(store: Store, version: Version, chosen: Layout) -> Iterator[list[dict[str, Any]]]:
@@ -105,6 +107,7 @@ def _refuse_others(target: Path, as_file: bool) -> None:
         return
     manifest = read_manifest(folder)
     ours = {NAME, card.NAME, *manifest.files} if manifest else set()
+    ours |= {INFO} if manifest and manifest.shape == "sharegpt" else set()
     inside = {path.name for path in folder.iterdir()}
     if as_file:
         inside &= {NAME, target.name}

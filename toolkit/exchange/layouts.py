@@ -3,7 +3,8 @@
     openrlhf, trl, hf   prompt, chosen, rejected as messages. OpenRLHF 0.11.2 (datasets/reward_dataset.py) renders
                         prompt + chosen: --data.apply_chat_template --data.prompt_key prompt
     trl-implicit        chosen, rejected: the whole conversations
-    sharegpt            LLaMA-Factory: formatting "sharegpt", ranking true, messages "conversations"
+    sharegpt            LLaMA-Factory, which reads the folder as it is: dataset_dir names it, dataset the pair set; it
+                        leaves out dialogues in which user and assistant do not take turns
     parquet, jsonl      prompt, chosen, rejected as text, history as messages
 
 Texts are written as they are: nothing is stripped, rendered or ended.
@@ -22,6 +23,7 @@ EXTRA = (
     "pair_id", "chosen_id", "rejected_id", "chosen_score", "rejected_score", "chosen_role", "rejected_role",
     "chosen_model", "rejected_model", "judge",
 )  # fmt: skip
+INFO = "dataset_info.json"
 Row = Mapping[str, Any]
 _WORDS = {"user": "human", "assistant": "gpt"}
 
@@ -46,6 +48,16 @@ def layout(shape: str) -> Layout:
             return known
     names = ", ".join(known.shape for known in LAYOUTS)
     raise InputError(f"no export shape {shape!r}", remedy=f"use one of {names}")
+
+
+def dataset_info(name: str, file: str) -> str:
+    """What LLaMA-Factory looks for beside the data: the file of a data set, and what its columns mean.
+
+    https://github.com/hiyouga/LLaMA-Factory/blob/main/data/README.md, preference data in ShareGPT's form.
+    """
+    columns = {"messages": "conversations", "chosen": "chosen", "rejected": "rejected"}
+    told = {"file_name": file, "formatting": "sharegpt", "ranking": True, "columns": columns}
+    return json.dumps({name: told}, indent=2) + "\n"
 
 
 def _history(row: Row) -> list[dict[str, str]]:

@@ -9,6 +9,8 @@ hashes canonical JSON, so SQL must write a score as Python's repr does. It does:
 MOST_SCORE, hence at most 15 digits, whose shortest text is one; measured equal on 1.7 million values. DuckDB's own
 round(x, 9) takes an exact half away from zero and Python's to even, so the rounding is done in whole numbers.
 
+It works in slices of prompts, so that memory holds the scores of about SLICE answers, however many there are.
+
 Left out, for `pair()`: `pairs.ties` other than "first", `judge.unreadable = "drop_prompt"`, the stop rule. Two known
 ways to differ: the mean of three or more verdicts that are no whole numbers may be one billionth off, where their sum
 lies within the last bit of a half; and a mean in (-5e-10, 0) is 0.0 here and -0.0 there.
@@ -17,6 +19,7 @@ lies within the last bit of a half; and a mean in (-5e-10, 0) is 0.0 here and -0
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from toolkit.errors import InputError
 from toolkit.identity import canonical
@@ -26,12 +29,14 @@ from toolkit.store.database import Store
 
 MOST_SCORE = 1e6  # larger scores need more than 15 digits, and the packed key below more than 63 bits
 MOST_DRAWS = 4096
+SLICE = 8_000_000  # answers; 21 million of them then take 2.9 GB, most of it cached blocks of the file
 
 _POOLS = """(
     (r.role = 'present' AND r.model = $present) OR (r.role = 'past' AND r.model = $past)
     OR (r.role = 'future' AND r.model = $future)
 )"""
-_VERDICTS = f"judgment j JOIN response r ON r.id = j.response WHERE {_POOLS} AND j.judge = $judge"
+_ANSWERS = f"{_POOLS} AND hash(r.prompt) % $slices = $slice"
+_VERDICTS = f"judgment j JOIN response r ON r.id = j.response WHERE {_ANSWERS} AND j.judge = $judge"
 
 # Exact: a double times 2^75 is a whole number from 1e-7 up, times 2^95 from 1e-13 up, and HUGEINT holds it times 1e9.
 _MEANS = f"""
@@ -46,13 +51,19 @@ parted AS (
 )
 SELECT place, (sign(m) * (whole + (over > 0 OR (over = 0 AND whole & 1 = 1))::INT))::BIGINT AS nanos FROM parted
 """
+_EMPTY = """
+CREATE OR REPLACE TEMP TABLE picked (
+    prompt VARCHAR, chosen BIGINT, rejected BIGINT, chosen_score DOUBLE, rejected_score DOUBLE, chosen_role VARCHAR,
+    rejected_role VARCHAR
+)
+"""
 # One number orders (score, pool, draw), so that one aggregate finds the winner: 51 bits, 1 bit, 12 bits. The bit of the
 # chosen says "present", that of the rejected "past": the larger wins the first, the smaller the second.
 _PICKED = f"""
-CREATE OR REPLACE TEMP TABLE picked AS
+INSERT INTO picked
 WITH answer AS (
     SELECT r.rowid AS place, r.prompt, r.role, r.draw, means.nanos
-    FROM response r LEFT JOIN means ON means.place = r.rowid WHERE {_POOLS}
+    FROM response r LEFT JOIN means ON means.place = r.rowid WHERE {_ANSWERS}
 ),
 keyed AS (
     SELECT *,
@@ -102,61 +113,79 @@ FROM picked WHERE (chosen_score > rejected_score) IS NOT TRUE
 """
 
 
-def select_in_sql(
-    store: Store,
-    name: str,
-    iteration: int | None,
-    judge: str,
-    models: Mapping[Role, str],
-    launch: str,
-    message: str = "",
-) -> Version:
-    """The pairs that `judge`'s stored verdicts give as the next version of `name`, or the version that says the same.
+@dataclass(frozen=True)
+class Selection:
+    """What is asked for: the next version of `name`, of the pairs that `judge`'s stored verdicts give.
 
     models: the ids of the present and the past and, for phase 2, the future; the answers are all that they gave in
-    that role, the prompts those that the present or the future answered. Raises InputError where the store holds
-    answers or verdicts of more than one recipe for them.
+    that role, the prompts those that the present or the future answered.
     """
-    asked = {"present": None, "past": None, "future": None} | dict(models) | {"judge": judge}
+
+    name: str
+    iteration: int | None
+    judge: str
+    models: Mapping[Role, str]
+    message: str = ""
+
+    @property
+    def pools(self) -> dict[str, str | None]:
+        """A model for every role, None where there is none."""
+        return {"present": None, "past": None, "future": None} | dict(self.models)
+
+
+def select_in_sql(store: Store, asked: Selection, launch: str) -> Version:
+    """The selected pairs as a version, new or the one that says the same.
+
+    Raises InputError where the store holds answers or verdicts of more than one recipe for them.
+    """
     _check(store, asked)
-    pools = {role: asked[role] for role in ("present", "past", "future")}
     with store.transaction():
-        store.query(_MEANS, asked)
-        store.query(_PICKED, pools)
-        store.query(_PAIRS, {"judge_json": canonical(judge)})
-        store.query(_STORE_PAIRS, {"judge": judge, "launch": launch})
+        _pick(store, asked)
+        store.query(_PAIRS, {"judge_json": canonical(asked.judge)})
+        store.query(_STORE_PAIRS, {"judge": asked.judge, "launch": launch})
         store.query("CREATE OR REPLACE TEMP TABLE staged AS SELECT id AS pair FROM picked_pairs")
-        version, found = commit(store, PairSet(name, 0, iteration, (), message=message), launch)
+        version, found = commit(store, PairSet(asked.name, 0, asked.iteration, (), message=asked.message), launch)
         if not found:
             store.query(_STORE_DROPS, {"version": version.id})
-        for table in ("means", "picked", "picked_pairs", "staged"):
+        for table in ("picked", "picked_pairs", "staged"):
             store.query(f"DROP TABLE {table}")
     return version
 
 
-def _check(store: Store, asked: Mapping[str, str | None]) -> None:
+def _pick(store: Store, asked: Selection) -> None:
+    """The temporary table `picked`, slice after slice: the winners of each prompt, by row number."""
+    answers = store.query(f"SELECT count(*) AS n FROM response r WHERE {_POOLS}", asked.pools)[0]["n"]
+    slices = answers // SLICE + 1
+    store.query(_EMPTY)
+    for number in range(slices):
+        part = {**asked.pools, "slices": slices, "slice": number}
+        store.query(_MEANS, {**part, "judge": asked.judge})
+        store.query(_PICKED, part)
+    store.query("DROP TABLE means")
+
+
+def _check(store: Store, asked: Selection) -> None:
     """Refuse what has no one scale or order: missing pools, scores out of range, two recipes' answers or verdicts."""
-    if not asked["present"] or not asked["past"]:
+    if not asked.pools["present"] or not asked.pools["past"]:
         raise InputError("no model for the present or the past", where="models", remedy="name both by their ids")
     remedy = "select with toolkit.pairs.pair, which takes the very answers of a run"
     scales = (
         "SELECT count(DISTINCT (rubric, method, sampling)) AS n, max(abs(score)) AS most, "
         f"(SELECT max(r.draw) FROM response r WHERE {_POOLS}) AS draw FROM judgment WHERE judge = $judge"
     )
-    found = store.query(scales, asked)[0]
+    found = store.query(scales, {**asked.pools, "judge": asked.judge})[0]
     if found["n"] > 1:
-        raise InputError(f"judge {asked['judge']} scored in {found['n']} ways: no common scale", remedy=remedy)
+        raise InputError(f"judge {asked.judge} scored in {found['n']} ways: no common scale", remedy=remedy)
     if (found["most"] or 0) > MOST_SCORE or (found["draw"] or 0) >= MOST_DRAWS:
         raise InputError(
             f"a score of {found['most']} or draw {found['draw']} is beyond {MOST_SCORE:g} or {MOST_DRAWS}",
             remedy=remedy,
         )
-    pools = {role: asked[role] for role in ("present", "past", "future")}
     twice = (
         f"SELECT r.prompt, r.role, count(*) AS n, max(r.draw) AS last FROM response r WHERE {_POOLS} "
         "GROUP BY ALL HAVING count(*) > max(r.draw) + 1 LIMIT 1"
     )
-    for row in store.query(twice, pools):
+    for row in store.query(twice, asked.pools):
         raise InputError(
             f"{row['n']} {row['role']} answers to prompt {row['prompt']}, the last of them draw {row['last']}: "
             "two samplings or seeds",

@@ -171,18 +171,8 @@ def near_duplicates(texts: Sequence[str], threshold: float = NEAR, n: int = SHIN
 
 
 def shared_pairs(store: Store) -> list[dict[str, Any]]:
-    """Pairs of equal content in sets of several names or iterations, or under several ids: one row each.
-
-    The versions of one set share most of their pairs by nature, and alone are no finding.
-    """
-    return store.query(
-        "SELECT x.content, any_value(p.text) AS prompt_text, count(DISTINCT x.id) AS pairs, "
-        "list(DISTINCT s.name ORDER BY s.name) AS names, list(DISTINCT s.id ORDER BY s.id) AS sets, "
-        "list(DISTINCT s.iteration ORDER BY s.iteration) AS iterations "
-        "FROM pair_set_members m JOIN pair_set s ON s.id = m.pair_set JOIN pair x ON x.id = m.pair "
-        "JOIN prompt p ON p.id = x.prompt GROUP BY x.content "
-        "HAVING count(DISTINCT (s.name, s.iteration)) > 1 OR count(DISTINCT x.id) > 1 ORDER BY x.content"
-    )
+    """The shipped query `repeated_pairs`: a row for each content that several sets, or several pairs, hold."""
+    return store.named("repeated_pairs")
 
 
 _Set = tuple[int, frozenset[str]]

@@ -18,7 +18,7 @@ of its recipe: where that is the present model, gaps of different models are no 
 
 def report_comparison(store: Store, name: str, launches: Sequence[Launch], folder: Path) -> Path:
     """Write the report, show it, and return its path."""
-    ids = [launch.id for launch in launches]
+    ids = ",".join(launch.id for launch in launches)
     totals = table("Side by side", store.named("compare_totals", launches=ids))
     sets = table("Pairs by iteration", store.named("compare_iterations", launches=ids))
     runs = "".join(f"- [{launch.run}]({launch.run}.md): launch {launch.id}\n" for launch in launches)

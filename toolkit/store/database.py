@@ -3,8 +3,8 @@
 Append-only: rows are inserted once, by content id, and never updated; inserting again is a no-op.
 One process writes; DuckDB lets no other process in meanwhile (StoreLocked), so the writer answers readers
 (serving.py). A killed process loses what was not committed yet, never more: the write-ahead log is replayed at the
-next open, up to its first damaged entry. No statement, whoever wrote it, can read or write another file, attach, or
-load an extension.
+next open, up to its first damaged entry; of what stood after that nothing tells, `doctor` neither. No statement,
+whoever wrote it, can read or write another file, attach, or load an extension.
 
 Tables bear the records' names and are made by `migrations/*.sql`, numbered and applied once.
 Views for people (plural names) are `views.sql`; questions with a name are `queries/*.sql`.
@@ -44,6 +44,9 @@ class Store:
             self._db = duckdb.connect(str(path or ":memory:"), read_only=read_only, config=_CONFIG)
             self._db.execute("SET TimeZone = 'UTC'")
             self._db.execute("SET enable_progress_bar = false")  # ours is progress.py
+            # Up to so many ids are looked up by the index instead of a scan, those of ON CONFLICT too. With DuckDB's 50
+            # a batch of 256 rows took 0.19 s in a table of four million; so it takes 0.013 s.
+            self._db.execute("SET dynamic_or_filter_threshold = 1000")
             self._db.execute("SET lock_configuration = true")
             self._migrate(read_only)
 
@@ -139,7 +142,7 @@ class Store:
         if wanted != set(parameters):
             raise StoreError(
                 f"query {name!r} takes {sorted(wanted) or 'no parameters'}, not {sorted(parameters)}",
-                remedy="write for example: python -m toolkit query lineage target=M_1",
+                remedy="write for example: python -m toolkit query run_curve launch=ID",
             )
         return self.query(sql, parameters)
 

@@ -9,5 +9,5 @@ JOIN iterations i ON i.pair_set = s.subject
 LEFT JOIN step t ON t.launch = s.launch AND t.stage = 'train' AND t.position = (
     SELECT min(n.position) FROM step n WHERE n.launch = s.launch AND n.stage = 'train' AND n.position > s.position
 )
-WHERE s.launch IN (SELECT unnest($launches::VARCHAR[])) AND s.stage = 'pair'
-ORDER BY list_position($launches::VARCHAR[], s.launch), s.position;
+WHERE s.launch IN (SELECT unnest(string_split($launches, ','))) AND s.stage = 'pair'
+ORDER BY list_position(string_split($launches, ','), s.launch), s.position;

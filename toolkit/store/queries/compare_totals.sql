@@ -20,5 +20,5 @@ SELECT
     t.answers - made.answers AS "answers shared", t.verdicts - made.verdicts AS "verdicts shared",
     t.trainings - made.trainings AS "trainings shared", made.seconds
 FROM launch l JOIN total t ON t.launch = l.id JOIN made ON made.run = l.run
-WHERE l.id IN (SELECT unnest($launches::VARCHAR[]))
-ORDER BY list_position($launches::VARCHAR[], l.id);
+WHERE l.id IN (SELECT unnest(string_split($launches, ',')))
+ORDER BY list_position(string_split($launches, ','), l.id);
