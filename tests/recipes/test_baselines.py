@@ -18,6 +18,7 @@ from toolkit.recipes.self_rewarding import self_rewarding
 from toolkit.recipes.spin import spin
 from toolkit.recipes.spin_fair import spin_fair
 from toolkit.recipes.temporal import temporal
+from toolkit.reporting.run_report import report_run
 from toolkit.store.database import Store
 from toolkit.store.lineage import lineage
 
@@ -40,6 +41,8 @@ def launch(function: RecipeFunction, recipe: Recipe, path: Path, *, planning: bo
     launched = capture(function.__name__, recipe.resolved())
     with Lab(recipe, store, launched, planning=planning) as lab:
         function(lab, recipe)
+        if not planning:
+            report_run(lab.store, launched, path.parent / "reports")
         return lab.steps
 
 
