@@ -41,7 +41,8 @@ def test_answers_come_as_they_finish(tmp_path: Path) -> None:
         '{"id": "r0", "logprobs": {"7": -1.5}, "tokens": 1}',
         '{"id": "r2", "likelihood": -2.5, "greedy": true}',
     )
-    engine = VllmEngine(tmp_path, child(tmp_path, f"{READY}read batch; printf '%s\\n' '{"' '".join(told)}'; read end"))
+    says = "; ".join(f"echo '{line}'" for line in told)
+    engine = VllmEngine(tmp_path, child(tmp_path, f"{READY}read batch; {says}; read end"))
     first, second, third = engine.complete(requests(3))
     engine.close()
     assert (first.id, first.text, first.finish) == ("r1", "b", "stop")
