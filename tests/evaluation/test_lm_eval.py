@@ -15,12 +15,15 @@ import pytest
 from tests.conftest import needs
 from tests.judgments.speaking import speaking_lab
 from toolkit.config import Recipe
-from toolkit.errors import EngineError, InputError
+from toolkit.engines import embedded
+from toolkit.engines.chat import Chat
+from toolkit.errors import EngineError, InputError, RecipeError
 from toolkit.evaluation.answers import Graded, mean_score
-from toolkit.evaluation.lm_eval import INVALID, Settings, lm_eval_task, replay
+from toolkit.evaluation.harness import INVALID, encoded
+from toolkit.evaluation.lm_eval import Settings, lm_eval_task, replay
 from toolkit.lab import Lab
 from toolkit.provenance import capture
-from toolkit.records import Item, Prompt, Response
+from toolkit.records import Item, Prompt, Response, Sampling
 from toolkit.store.database import Store
 
 Build = Callable[..., Recipe]
@@ -282,24 +285,66 @@ def test_truthfulqa_weighs_the_true_answers(scripted_recipe: Build, tmp_path: Pa
             lm_eval_task(lab, lab.model(recipe.model), Settings(task="truthfulqa_mc2", data=file, few_shot=3))
 
 
-def test_a_task_of_ones_own_is_read_from_its_yaml(scripted_recipe: Build, tmp_path: Path, sums: Path) -> None:
-    task = tmp_path / "own_sums.yaml"
-    task.write_text(
+def own_task(folder: Path, more: str) -> str:
+    file = folder / "own_sums.yaml"
+    file.write_text(
         "task: own_sums\ndataset_path: json\noutput_type: generate_until\ntest_split: test\n"
-        'doc_to_text: "{{question}}"\ndoc_to_target: "{{answer}}"\n'
-        "metric_list:\n  - metric: exact_match\ngeneration_kwargs:\n  until: ['.']\n"
+        'doc_to_text: "{{question}}"\ndoc_to_target: "{{answer}}"\nmetric_list:\n  - metric: exact_match\n' + more
     )
+    return str(file)
+
+
+def test_a_task_of_ones_own_is_read_from_its_yaml(scripted_recipe: Build, tmp_path: Path, sums: Path) -> None:
+    task = own_task(tmp_path, "generation_kwargs: {until: ['.']}\n")
     recipe = scripted_recipe()
     with open_lab(recipe, tmp_path / "s.duckdb") as lab:
-        graded = lm_eval_task(lab, lab.model(recipe.model), Settings(task=str(task), data=sums, max_tokens=8))
+        graded = lm_eval_task(lab, lab.model(recipe.model), Settings(task=task, data=sums, max_tokens=8))
         assert {(item.task, item.metric) for item in graded.items} == {("own_sums", "exact_match")}
         assert asked(lab)[0] == [{"role": "user", "content": sum_row("Ada", 2, 3)["question"]}]
+
+
+def test_a_task_that_repeats_its_questions_gets_several_draws(
+    scripted_recipe: Build, tmp_path: Path, sums: Path
+) -> None:
+    kwargs = "{until: ['.'], do_sample: true, temperature: 0.5, top_p: 0.9}"
+    task = own_task(tmp_path, f"repeats: 3\ngeneration_kwargs: {kwargs}\n")
+    recipe = scripted_recipe()
+    with open_lab(recipe, tmp_path / "s.duckdb") as lab:
+        graded = lm_eval_task(lab, lab.model(recipe.model), Settings(task=task, data=sums, max_tokens=8))
+        rows = lab.store.query("SELECT id FROM response")
+        drawn: list[Response] = list(lab.store.find(Response, [row["id"] for row in rows]).values())
+    assert sorted(one.draw for one in drawn) == [0] * 6 + [1] * 6 + [2] * 6
+    assert {one.sampling for one in drawn} == {Sampling(0.5, 0.9, 8)}
+    assert {item.answer for item in graded.items} == {one.id for one in drawn if one.draw == 0}
+
+
+def test_a_task_that_begins_the_answer_is_refused(scripted_recipe: Build, tmp_path: Path, sums: Path) -> None:
+    task = own_task(tmp_path, "gen_prefix: So\ngeneration_kwargs: {until: ['.']}\n")
+    recipe = scripted_recipe()
+    with open_lab(recipe, tmp_path / "s.duckdb") as lab, pytest.raises(InputError, match="begins the answer itself"):
+        lm_eval_task(lab, lab.model(recipe.model), Settings(task=task, data=sums))
+
+
+def test_a_choice_behind_a_prefix_follows_the_prefix(tiny_model: Path) -> None:
+    chat = Chat.load(tiny_model)
+    turn = {"role": "user", "content": "Which?"}
+    context = json.dumps([turn, {"role": "assistant", "content": "It is"}])
+    before, after = encoded(chat, context, " a fox", chatting=True)
+    assert chat.tokenizer.decode(before) == chat.text([turn]) + "It is"
+    assert chat.tokenizer.decode(after) == " a fox"
+    before, after = encoded(chat, "Answer: ", "a fox", chatting=False)
+    assert (chat.tokenizer.decode(before), chat.tokenizer.decode(after)) == ("Answer:", " a fox")
+    before, after = encoded(chat, "", "a <|im_end|>", chatting=False)
+    assert before == (chat.eos_id,)
+    assert chat.eos_id not in after
 
 
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
-        ({"task": "gsm8k_of_nobody"}, "no task of lm-eval"),
+        ({"task": "gsm8k_of_nobody"}, "no single YAML task"),
+        ({"task": "humaneval"}, "without a sandbox"),
+        ({"few_shot": 9}, "shows 9 examples, there are 8"),
         ({"chat": "none"}, "those are chats"),
         ({"data": Path("nowhere")}, "no file or folder nowhere"),
     ],
@@ -310,6 +355,12 @@ def test_a_wrong_setting_is_refused_before_an_engine_starts(
     recipe = scripted_recipe(engine={"options": {"die_after": 0}})
     with open_lab(recipe, tmp_path / "s.duckdb") as lab, pytest.raises(InputError, match=told):
         lm_eval_task(lab, lab.model(recipe.model), replace(Settings(data=sums), **changed))
+
+
+@pytest.mark.parametrize("changed", [{"limit": 0}, {"few_shot": -1}])
+def test_a_number_that_means_nothing_is_refused(changed: dict[str, Any]) -> None:
+    with pytest.raises(RecipeError, match="limit = "):
+        Settings(**changed)
 
 
 def test_a_file_without_examples_needs_few_shot_0(scripted_recipe: Build, tmp_path: Path, sums: Path) -> None:
@@ -372,3 +423,59 @@ def test_a_server_is_not_asked_for_log_likelihoods(scripted_recipe: Build, tmp_p
     recipe = scripted_recipe(engine={"kind": "openai", "base_url": "http://localhost:1/v1"})
     with open_lab(recipe, tmp_path / "s.duckdb") as lab, pytest.raises(EngineError, match="does not tell"):
         lm_eval_task(lab, lab.model(recipe.model), Settings(task="arc_challenge", data=science))
+
+
+@pytest.mark.real
+def test_answers_and_log_likelihoods_are_those_of_the_harness_own_model(
+    scripted_recipe: Build, tmp_path: Path, sums: Path, science: Path
+) -> None:
+    needs("torch", embedded.PACKAGE)
+    recipe = scripted_recipe(model=embedded.NAME, engine={"kind": "transformers", "dtype": "float32", "device": "cpu"})
+    choices = Settings(task="arc_challenge", data=science, chat="none")
+    written = Settings(data=sums, few_shot=2, max_tokens=24, limit=2)
+    with open_lab(recipe, tmp_path / "s.duckdb") as lab:
+        model = lab.model(recipe.model)
+        measured = by_metric(lm_eval_task(lab, model, choices), "acc")
+        graded = by_metric(lm_eval_task(lab, model, written), "flexible-extract")
+        answers = lab.store.find(Response, [item.answer or "" for item in graded])
+        said = [answers[item.answer or ""].text or "" for item in graded]
+        path = str(lab.path(model))
+    theirs = harness_own(path, choices, chat=False)
+    for item, sample in zip(measured, [one for one in theirs if "acc" in one], strict=True):
+        ours = [logprob for logprob, _ in json.loads(item.detail)]
+        assert ours == pytest.approx([logprob for logprob, _ in sample["filtered_resps"]], abs=1e-3)
+        assert item.value == sample["acc"]
+    theirs = [one for one in harness_own(path, written, chat=True) if one["filter"] == "flexible-extract"]
+    assert [text.split("Question:")[0] for text in said] == [one["resps"][0][0] for one in theirs]
+    assert [item.value for item in graded] == [one["exact_match"] for one in theirs]
+
+
+def harness_own(path: str, settings: Settings, *, chat: bool) -> list[dict[str, Any]]:
+    """The samples of lm-eval's own transformers model on the stock task."""
+    import lm_eval
+    from lm_eval.models.huggingface import HFLM
+    from lm_eval.tasks import TaskManager
+
+    stock = next((Path(lm_eval.__file__).parent / "tasks").glob(f"*/{settings.task}.yaml"))
+    data = settings.data or Path()
+    config = {"include": str(stock), "task": settings.task, "dataset_path": "json", "dataset_name": None}
+    files = {path.stem: str(path) for path in data.iterdir()} if data.is_dir() else {"test": str(data)}
+    kept = {"cache_dir": str(data.parent / "cache")}
+    config |= {"dataset_kwargs": {"data_files": files, **kept}, "num_fewshot": settings.few_shot or 0}
+    if chat:
+        config["generation_kwargs"] = {"until": ["Question:"], "do_sample": False, "max_gen_toks": settings.max_tokens}
+    else:
+        config |= {"training_split": None, "validation_split": None}
+    file = data.parent / f"stock_{settings.task}.yaml"
+    file.write_text(json.dumps(config))
+    results = lm_eval.simple_evaluate(
+        model=HFLM(pretrained=path, dtype="float32", device="cpu", batch_size=1),
+        tasks=[str(file)],
+        limit=settings.limit,
+        apply_chat_template=chat,
+        fewshot_as_multiturn=chat,
+        bootstrap_iters=0,
+        task_manager=TaskManager(include_defaults=False),
+    )
+    samples: list[dict[str, Any]] = results["samples"][settings.task]
+    return samples

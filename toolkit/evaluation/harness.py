@@ -1,4 +1,5 @@
-"""What a harness asks, answered by the same engine as generation. lm_eval.py drives the harness; nothing of it is here.
+"""What a harness asks, answered by the same engine as generation, and what it found, as items and scores. lm_eval.py
+drives the harness; nothing of it is here.
 
 A request is the harness' `Instance`: `args` is (context, options) or (context, continuation), `doc_id` the number of
 the question. A context is a conversation as JSON, rendered by `engines/chat.py` alone, or plain text without a chat.
@@ -10,20 +11,23 @@ engine knows no stop strings, so an answer is cut here, after it was made.
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from toolkit.engines.chat import Chat
 from toolkit.engines.protocol import Likelihood, Request
 from toolkit.errors import EngineError, InputError
-from toolkit.evaluation.answers import Questions, answers
+from toolkit.evaluation.answers import Graded, Questions, answers
 from toolkit.lab import Lab, Step
 from toolkit.progress import Progress
-from toolkit.records import Model, Prompt, Sampling
+from toolkit.records import Item, Model, Prompt, Sampling, Score
 
 Pair = tuple[tuple[int, ...], tuple[int, ...]]  # tokens of a context, tokens of its continuation
 NOTHING = Sampling(0.0, 1.0, 1)
+INVALID = "[invalid]"  # what the harness' regex filters say where they found nothing
 
 
 class Answerer:
@@ -111,6 +115,47 @@ def cut(text: str, request: Any) -> str:
     for stop in [until] if isinstance(until, str) else until:
         text = text.split(stop)[0] if stop else text
     return text
+
+
+def graded(blank: Item, results: Mapping[str, Any], answered: Mapping[int, str]) -> Graded:
+    """The harness' samples as items, and its own aggregates as scores."""
+    samples = results["samples"][blank.task]
+    metrics = {(metric, sample["filter"]) for sample in samples for metric in sample["metrics"]}
+    scores: list[Score] = []
+    items: list[Item] = []
+    for metric, of in sorted(metrics):
+        name = metric if of == "none" else of if len({other for other, _ in metrics}) == 1 else f"{metric},{of}"
+        found = [_item(replace(blank, metric=name), s, metric, answered) for s in samples if s["filter"] == of]
+        score = Score(blank.model, blank.task, name, blank.settings, None, len(found))
+        scores.append(replace(score, value=_number(results["results"][blank.task].get(f"{metric},{of}"))))
+        if of != "none":
+            invalid = sum(item.detail == INVALID for item in found) / len(found)
+            scores.append(replace(score, metric=f"{name} {INVALID}", value=invalid))
+        items += found
+    return ordered(scores, items)
+
+
+def ordered(scores: Iterable[Score], items: Iterable[Item]) -> Graded:
+    """By metric, then by question: the same from the store as from the harness."""
+    told = sorted(scores, key=lambda score: score.metric)
+    return Graded(tuple(told), tuple(sorted(items, key=lambda one: (one.metric, int(one.question.split("/")[-1])))))
+
+
+def _item(blank: Item, sample: Mapping[str, Any], metric: str, answered: Mapping[int, str]) -> Item:
+    """detail: the extracted text, or the log-likelihood of each choice and whether it is the greedy one."""
+    found, number = sample["filtered_resps"], sample["doc_id"]
+    detail = found[0] if isinstance(found[0], str) else json.dumps(found, default=str)
+    question = f"{blank.task}/{number}"
+    return replace(blank, question=question, answer=answered.get(number), value=_number(sample[metric]), detail=detail)
+
+
+def _number(value: Any) -> float | None:
+    """None where a metric has no number for one question, or none at all: probabilities that all came out as 0."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _plain(chat: Chat, text: str) -> tuple[int, ...]:

@@ -20,22 +20,21 @@ import hashlib
 import inspect
 import json
 import logging
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from toolkit.errors import InputError
+from toolkit.errors import InputError, RecipeError, ToolkitError
 from toolkit.evaluation.answers import Graded, keep
-from toolkit.evaluation.harness import Answerer, cut
+from toolkit.evaluation.harness import Answerer, cut, graded, ordered
 from toolkit.evaluation.task_rows import local
 from toolkit.identity import Json
 from toolkit.lab import Lab
 from toolkit.records import Item, Model, Score
 
-INVALID = "[invalid]"  # what the harness' regex filters say where they found nothing
+_KINDS: dict[str, type[Any]] = {"score": Score, "item": Item}
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,14 @@ class Settings:
     max_tokens: int = 512
     seed: int = 1234
 
+    def __post_init__(self) -> None:
+        if (self.limit is not None and self.limit < 1) or (self.few_shot or 0) < 0:
+            raise RecipeError(
+                f"limit = {self.limit}, few_shot = {self.few_shot}",
+                where=self.task,
+                remedy="a limit is at least 1, few_shot at least 0; leave either out for all, or the task's own",
+            )
+
 
 def lm_eval_task(lab: Lab, model: Model, settings: Settings) -> Graded:
     """Scores and items of a task, one of each for every metric and filter ("strict-match"), and the share "[invalid]".
@@ -75,7 +82,7 @@ def lm_eval_task(lab: Lab, model: Model, settings: Settings) -> Graded:
     if lab.planning:
         return Graded((), ())
     blank = Item(model.id, task.task_name, "", "", protocol)
-    return keep(lab, _graded(blank, results, engine.answered))
+    return keep(lab, graded(blank, results, engine.answered))
 
 
 def replay(settings: Settings, texts: Sequence[str], author: str = "replayed") -> tuple[Item, ...]:
@@ -102,7 +109,7 @@ def replay(settings: Settings, texts: Sequence[str], author: str = "replayed") -
     results = _evaluate(task, settings, told, untold)
     protocol = _protocol(task, settings) | {"answers": "replayed"}
     blank = Item(Model.external(author).id, task.task_name, "", "", protocol)
-    return _graded(blank, results, {}).items
+    return graded(blank, results, {}).items
 
 
 # the harness
@@ -113,39 +120,60 @@ def _load(settings: Settings) -> Any:
     from lm_eval.tasks import TaskManager  # type: ignore[import-untyped]
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    config = _configured(_stock(settings.task), settings)
     try:
+        config = _configured(_stock(settings.task), settings)
         (task,) = TaskManager(include_defaults=False).load(config)["tasks"].values()
+    except ToolkitError:
+        raise
     except Exception as error:  # whatever a template, a metric or a reader raises
         raise InputError(
             f"lm-eval cannot load {settings.task}: {type(error).__name__}: {str(error)[:300]}",
             where=settings.data or "the hub",
             remedy="give the rows the fields of the task's published data set",
         ) from error
+    if (shots := task.config.num_fewshot) and shots > len(found := list(task.fewshot_docs())):
+        raise InputError(
+            f"{settings.task} shows {shots} examples, there are {len(found)}",
+            where=settings.data or "the hub",
+            remedy="lower few_shot, or add rows",
+        )
     task.set_fewshot_seed(settings.seed)
     return task
 
 
 def _stock(name: str) -> dict[str, Any]:
-    """The task's configuration. A scan of all tasks takes 22 s, so a file of the task's name is tried first."""
-    import lm_eval  # type: ignore[import-untyped]
-    from lm_eval.tasks import TaskManager
+    """The task's configuration. Its own Python is imported late: that of HumanEval asks the network for a metric."""
     from lm_eval.tasks._yaml_loader import load_yaml  # type: ignore[import-untyped]
 
-    home = Path(lm_eval.__file__).parent / "tasks"
-    given = Path(name).expanduser()
-    found = [given] if given.suffix in (".yaml", ".yml") and given.is_file() else sorted(home.rglob(f"{name}.yaml"))
-    named = [path for path in found if path == given or load_yaml(path, resolve_func=False).get("task") == name]
-    if not named:
-        entry = TaskManager().task_index.get(name)
-        named = [entry.yaml_path] if entry and entry.yaml_path else []
-    config: dict[str, Any] = load_yaml(named[0]) if named else {}
-    if not isinstance(config.get("task"), str):
+    path = _yaml(name)
+    config: dict[str, Any] = load_yaml(path, resolve_func=False) if path else {}
+    if not path or not isinstance(config.get("task"), str) or "class" in config:
         raise InputError(
-            f"{name!r} is no task of lm-eval {version('lm_eval')}",
-            remedy="name a single task (python -m lm_eval ls tasks) or a YAML file; of a group, name its tasks",
+            f"{name!r} is no single YAML task of lm-eval {version('lm_eval')}",
+            remedy="name one (python -m lm_eval ls tasks) or a YAML file; of a group, name the tasks",
         )
-    return config
+    if config.get("unsafe_code"):
+        raise InputError(
+            f"{name} runs what a model wrote, which lm-eval does without a sandbox",
+            where=path,
+            remedy="use the toolkit's own task for HumanEval, or leave the task out",
+        )
+    return dict(load_yaml(path))
+
+
+def _yaml(name: str) -> Path | None:
+    """Where the task is written. A scan of all tasks takes 22 s, so files of the task's name are tried first."""
+    import lm_eval  # type: ignore[import-untyped]
+    from lm_eval.tasks import TaskManager
+    from lm_eval.tasks._yaml_loader import load_yaml
+
+    if (given := Path(name).expanduser()).suffix in (".yaml", ".yml"):
+        return given if given.is_file() else None
+    for path in sorted((Path(lm_eval.__file__).parent / "tasks").rglob(f"{name}.yaml")):
+        if load_yaml(path, resolve_func=False).get("task") == name:
+            return path
+    entry = TaskManager().task_index.get(name)
+    return entry.yaml_path if entry else None
 
 
 def _configured(stock: dict[str, Any], settings: Settings) -> dict[str, Any]:
@@ -236,48 +264,4 @@ def _stored(lab: Lab, model: Model, task: str, protocol: Mapping[str, Json]) -> 
     if not ids["score"]:
         return None
     scores, items = (lab.store.find(kind, ids[name]) for name, kind in _KINDS.items())
-    return _ordered(scores.values(), items.values())
-
-
-def _ordered(scores: Iterable[Score], items: Iterable[Item]) -> Graded:
-    """By metric, then by question: the same from the store as from the harness."""
-    told = sorted(scores, key=lambda score: score.metric)
-    return Graded(tuple(told), tuple(sorted(items, key=lambda one: (one.metric, int(one.question.split("/")[-1])))))
-
-
-_KINDS: dict[str, type[Any]] = {"score": Score, "item": Item}
-
-
-def _graded(blank: Item, results: Mapping[str, Any], answered: Mapping[int, str]) -> Graded:
-    """The harness' samples as items, and its own aggregates as scores."""
-    samples = results["samples"][blank.task]
-    metrics = {(metric, sample["filter"]) for sample in samples for metric in sample["metrics"]}
-    scores: list[Score] = []
-    items: list[Item] = []
-    for metric, of in sorted(metrics):
-        name = metric if of == "none" else of if len({other for other, _ in metrics}) == 1 else f"{metric},{of}"
-        graded = [_item(replace(blank, metric=name), s, metric, answered) for s in samples if s["filter"] == of]
-        score = Score(blank.model, blank.task, name, blank.settings, None, len(graded))
-        scores.append(replace(score, value=_number(results["results"][blank.task].get(f"{metric},{of}"))))
-        if of != "none":
-            invalid = sum(item.detail == INVALID for item in graded) / len(graded)
-            scores.append(replace(score, metric=f"{name} {INVALID}", value=invalid))
-        items += graded
-    return _ordered(scores, items)
-
-
-def _item(blank: Item, sample: Mapping[str, Any], metric: str, answered: Mapping[int, str]) -> Item:
-    """detail: the extracted text, or the log-likelihood of each choice and whether it is the greedy one."""
-    found, number = sample["filtered_resps"], sample["doc_id"]
-    detail = found[0] if isinstance(found[0], str) else json.dumps(found, default=str)
-    question = f"{blank.task}/{number}"
-    return replace(blank, question=question, answer=answered.get(number), value=_number(sample[metric]), detail=detail)
-
-
-def _number(value: Any) -> float | None:
-    """None where a metric has no number for one question, or none at all: probabilities that all came out as 0."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if math.isfinite(number) else None
+    return ordered(scores.values(), items.values())

@@ -20,8 +20,9 @@ def local(config: Mapping[str, Any], data: Path) -> dict[str, Any]:
         raise InputError(f"no file or folder {data}", remedy="name the task's data, or leave data out for the hub")
     asked = config.get("test_split") or config.get("validation_split")
     shown = config.get("fewshot_split") or config.get("training_split") or config.get("validation_split")
+    shows = bool(config["num_fewshot"]) and not (config.get("fewshot_config") or {}).get("samples")
     rows = {name: _rows(data, name, name == asked) for name in dict.fromkeys(config.get(key) for key in SPLITS) if name}
-    for split in [asked, *([shown] if config["num_fewshot"] else [])]:
+    for split in [asked, *([shown] if shows else [])]:
         if not rows.get(split or ""):
             raise InputError(
                 f"{config['task']} needs rows of its split {split!r}",
