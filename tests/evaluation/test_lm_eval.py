@@ -176,6 +176,17 @@ def test_few_shot_examples_are_turns_of_the_conversation_or_one_turn(
         assert one_turn[0]["content"].count("Question: ") == 3
 
 
+def test_our_progress_is_shown_and_the_harness_bars_are_not(
+    scripted_recipe: Build, tmp_path: Path, sums: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = scripted_recipe()
+    with open_lab(recipe, tmp_path / "s.duckdb") as lab:
+        lm_eval_task(lab, lab.model(recipe.model), Settings(data=sums, few_shot=0, max_tokens=8))
+    told = capsys.readouterr().err
+    assert "gsm8k answers of tiny-model" in told
+    assert "it/s" not in told
+
+
 @pytest.mark.parametrize("sampler", ["stock", "first_n"])
 def test_a_limit_changes_no_prompt_and_the_rest_is_asked_alone(
     scripted_recipe: Build, tmp_path: Path, sums: Path, sampler: Any

@@ -18,9 +18,12 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import io
 import json
 import logging
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -194,6 +197,8 @@ def _evaluate(task: Any, settings: Settings, generate: Callable[..., Any], logli
     from lm_eval.api.model import LM  # type: ignore[import-untyped]
     from lm_eval.evaluator import evaluate  # type: ignore[import-untyped]
 
+    ours = sys.stderr
+
     class Asked(LM):  # type: ignore[misc]
         tokenizer_name = ""
 
@@ -201,22 +206,25 @@ def _evaluate(task: Any, settings: Settings, generate: Callable[..., Any], logli
             return json.dumps(chat_history)
 
         def generate_until(self, requests: list[Any]) -> list[str]:
-            return list(generate(requests))
+            with redirect_stderr(ours):
+                return list(generate(requests))
 
         def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
-            return list(loglikelihood(requests))
+            with redirect_stderr(ours):
+                return list(loglikelihood(requests))
 
         def loglikelihood_rolling(self, requests: list[Any]) -> list[float]:
             raise InputError(f"{settings.task} measures whole texts, which is not offered", remedy="name another task")
 
-    return evaluate(
-        Asked(),
-        {"tasks": {task.task_name: task}},
-        limit=settings.limit,
-        bootstrap_iters=0,  # intervals are made from the items, with a seed of their own
-        apply_chat_template=settings.chat != "none",
-        fewshot_as_multiturn=settings.chat == "turns",
-    )
+    with redirect_stderr(io.StringIO()):  # its progress bars; what our engines say is let through
+        return evaluate(
+            Asked(),
+            {"tasks": {task.task_name: task}},
+            limit=settings.limit,
+            bootstrap_iters=0,  # intervals are made from the items, with a seed of their own
+            apply_chat_template=settings.chat != "none",
+            fewshot_as_multiturn=settings.chat == "turns",
+        )
 
 
 # what is kept
