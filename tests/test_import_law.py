@@ -36,7 +36,7 @@ HOMES = {
     "duckdb": {"store/database.py"},
     "vllm": {"engines/vllm_child.py"},
     "openrlhf": {"training/launcher.py"},
-    "lm_eval": set(),
+    "lm_eval": {"evaluation/lm_eval.py"},
     "alpaca_eval": set(),
 }
 

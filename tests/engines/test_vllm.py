@@ -13,7 +13,7 @@ from tests.conftest import needs
 from toolkit import config
 from toolkit.engines import embedded
 from toolkit.engines.chat import Chat
-from toolkit.engines.protocol import Engine, Request
+from toolkit.engines.protocol import Engine, Likelihood, Request
 from toolkit.engines.transformers import TransformersEngine
 from toolkit.engines.vllm import VllmEngine, arguments, environment
 from toolkit.errors import EngineError
@@ -39,12 +39,15 @@ def test_answers_come_as_they_finish(tmp_path: Path) -> None:
     told = (
         '{"id": "r1", "text": "b", "tokens": 2, "finish": "stop"}',
         '{"id": "r0", "logprobs": {"7": -1.5}, "tokens": 1}',
+        '{"id": "r2", "likelihood": -2.5, "greedy": true}',
     )
-    engine = VllmEngine(tmp_path, child(tmp_path, f"{READY}read batch; echo '{told[0]}'; echo '{told[1]}'; read end"))
-    first, second = engine.complete(requests(2))
+    says = "; ".join(f"echo '{line}'" for line in told)
+    engine = VllmEngine(tmp_path, child(tmp_path, f"{READY}read batch; {says}; read end"))
+    first, second, third = engine.complete(requests(3))
     engine.close()
     assert (first.id, first.text, first.finish) == ("r1", "b", "stop")
     assert (second.id, second.logprobs) == ("r0", {7: -1.5})
+    assert (third.id, third.likelihood) == ("r2", Likelihood(-2.5, True))
 
 
 @pytest.mark.parametrize(
@@ -65,6 +68,13 @@ def test_a_request_beyond_the_context_is_refused_before_it_is_sent(tmp_path: Pat
     engine = VllmEngine(tmp_path, child(tmp_path, f"{READY}read batch"))
     with pytest.raises(EngineError, match="60 \\+ 24 tokens exceeds 64"):
         list(engine.complete([Request("r", tuple(range(60)), GREEDY, 0)]))
+    engine.close()
+
+
+def test_a_continuation_counts_in_the_context(tmp_path: Path) -> None:
+    engine = VllmEngine(tmp_path, child(tmp_path, f"{READY}read batch"))
+    with pytest.raises(EngineError, match="60 \\+ 5 tokens exceeds 64"):
+        list(engine.complete([Request("r", tuple(range(60)), GREEDY, 0, continuation=(1, 2, 3, 4))]))
     engine.close()
 
 
@@ -132,6 +142,37 @@ def test_vllm_and_transformers_answer_and_score_alike(small_model: Path, engines
     assert "Paris" in ours["w0"].text
     for request in scored:
         assert ours[request.id].logprobs == pytest.approx(theirs[request.id].logprobs, abs=2e-3)
+
+
+@pytest.mark.real
+def test_vllm_and_transformers_find_a_continuation_equally_likely(
+    small_model: Path, engines: dict[str, Engine]
+) -> None:
+    chat = Chat.load(small_model)
+    prompt = chat.tokens([{"role": "user", "content": QUESTIONS[0]}])
+    (said,) = engines["transformers"].complete([Request("said", prompt, GREEDY, 0)])
+    texts = {"said": said.text, "true": "Paris.", "false": "The capital of France is a banana.", "one": "A"}
+    asked = [Request(name, prompt, GREEDY, 0, continuation=chat.encode(text)) for name, text in texts.items()]
+    ours, theirs = (
+        {done.id: done.likelihood for twice in (asked, asked) for done in engines[name].complete(twice)}
+        for name in ("vllm", "transformers")
+    )
+    for name in texts:
+        mine, other = ours[name], theirs[name]
+        assert mine is not None and other is not None
+        assert mine.logprob == pytest.approx(other.logprob, abs=5e-3)
+        assert mine.greedy == other.greedy == (name == "said")
+
+
+@pytest.mark.real
+def test_one_token_is_as_likely_as_its_score(small_model: Path, engines: dict[str, Engine]) -> None:
+    chat = Chat.load(small_model)
+    prompt, token = chat.tokens([{"role": "user", "content": QUESTIONS[2]}]), chat.encode("1")[0]
+    for engine in engines.values():
+        (scored,) = engine.complete([Request("s", prompt, GREEDY, 0, (token,))])
+        (measured,) = engine.complete([Request("m", prompt, GREEDY, 0, continuation=(token,))])
+        assert scored.logprobs is not None and measured.likelihood is not None
+        assert measured.likelihood.logprob == pytest.approx(scored.logprobs[token], abs=2e-3)
 
 
 @pytest.mark.real

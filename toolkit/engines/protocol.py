@@ -21,6 +21,8 @@ class Request:
     tokens: the rendered prompt, special tokens included. seed: of this request alone.
     score_tokens: where not empty, nothing is generated; the answer is the log-probability (natural,
     normalised over the whole vocabulary, at temperature 1) of each of these tokens as the next token.
+    continuation: where not empty, nothing is generated either; the answer is how likely these tokens are after
+    `tokens`. A request has one of the two at most; not every engine can do the second (openai.py cannot).
     """
 
     id: str
@@ -28,6 +30,22 @@ class Request:
     sampling: Sampling
     seed: int
     score_tokens: tuple[int, ...] = ()
+    continuation: tuple[int, ...] = ()
+
+    @property
+    def new_tokens(self) -> int:
+        """The most tokens that the model has to hold beside the prompt; scoring makes one that nobody reads."""
+        if self.continuation:
+            return len(self.continuation) + 1
+        return 1 if self.score_tokens else self.sampling.max_tokens
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """Of a continuation: the sum of its tokens' log-probabilities, and whether each was the most probable one."""
+
+    logprob: float
+    greedy: bool
 
 
 @dataclass(frozen=True)
@@ -35,7 +53,7 @@ class Completion:
     """The answer to the request of the same id.
 
     text: without special tokens; tokens: how many were generated, the end token included;
-    logprobs: token id -> log-probability, for a request with score_tokens.
+    logprobs: token id -> log-probability, for a request with score_tokens; likelihood: for one with a continuation.
     """
 
     id: str
@@ -43,6 +61,7 @@ class Completion:
     tokens: int = 0
     finish: Finish = "stop"
     logprobs: Mapping[int, float] | None = None
+    likelihood: Likelihood | None = None
 
 
 class Engine(Protocol):

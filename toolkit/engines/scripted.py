@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from toolkit.config import Engine as Settings
-from toolkit.engines.protocol import Completion, Request
+from toolkit.engines.protocol import Completion, Likelihood, Request
 from toolkit.errors import EngineError
 
 _SYLLABLES = ("ka", "lo", "mi", "ru", "ten", "so", "va", "pel", "dor", "ni")
@@ -35,10 +35,20 @@ class ScriptedEngine:
             if self._left == 0:
                 raise EngineError("the scripted engine dies here, as told", where="engine.options.die_after")
             self._left = None if self._left is None else self._left - 1
-            yield self._scores(request) if request.score_tokens else self._text(request)
+            yield self._answer(request)
 
     def close(self) -> None:
         """Nothing is held."""
+
+    def _answer(self, request: Request) -> Completion:
+        if request.continuation:
+            return self._likelihood(request)
+        return self._scores(request) if request.score_tokens else self._text(request)
+
+    def _likelihood(self, request: Request) -> Completion:
+        rng = random.Random(self._hash(request, f"likelihood {request.continuation}"))
+        logprob = sum(math.log(1.0 - rng.random()) for _ in request.continuation)
+        return Completion(request.id, tokens=1, likelihood=Likelihood(logprob, rng.random() < 0.5))
 
     def _text(self, request: Request) -> Completion:
         rng = random.Random(self._hash(request, "text"))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.config import Engine as Settings
-from toolkit.engines.protocol import Completion, Request
+from toolkit.engines.protocol import Completion, Likelihood, Request
 from toolkit.engines.vllm import resolve_device
 from toolkit.errors import EngineError
 
@@ -37,7 +37,7 @@ class TransformersEngine:
 
     def complete(self, requests: Sequence[Request]) -> Iterator[Completion]:
         for request in requests:
-            new = 1 if request.score_tokens else request.sampling.max_tokens
+            new = request.new_tokens
             if len(request.tokens) + new > self._context:
                 raise EngineError(
                     f"a request of {len(request.tokens)} + {new} tokens exceeds {self._context}",
@@ -48,11 +48,11 @@ class TransformersEngine:
         for start in range(0, len(ordered), self._batch):
             batch = ordered[start : start + self._batch]
             scoring = [request for request in batch if request.score_tokens]
-            writing = [request for request in batch if not request.score_tokens]
-            if scoring:
-                yield from self._score(scoring)
-            if writing:
-                yield from self._write(writing)
+            measuring = [request for request in batch if request.continuation]
+            writing = [request for request in batch if not request.score_tokens and not request.continuation]
+            for work, part in ((self._score, scoring), (self._measure, measuring), (self._write, writing)):
+                if part:
+                    yield from work(part)
 
     def close(self) -> None:
         """Drop the weights."""
@@ -62,13 +62,23 @@ class TransformersEngine:
         import torch
 
         with torch.inference_mode():
-            ids, mask = self._padded(batch)
+            ids, mask = self._padded([request.tokens for request in batch])
             logits = self._model(input_ids=ids, attention_mask=mask, logits_to_keep=1).logits[:, -1].float()
             logprobs = torch.log_softmax(logits, dim=-1)
         return [
             Completion(request.id, tokens=1, logprobs={t: float(row[t]) for t in request.score_tokens})
             for request, row in zip(batch, logprobs, strict=True)
         ]
+
+    def _measure(self, batch: list[Request]) -> list[Completion]:
+        """Each token of the continuation is predicted by the logits one place before it."""
+        import torch
+
+        longest = max(len(request.continuation) for request in batch)
+        with torch.inference_mode():
+            ids, mask = self._padded([request.tokens + request.continuation for request in batch])
+            logits = self._model(input_ids=ids, attention_mask=mask, logits_to_keep=longest + 1).logits
+        return [_likelihood(request, row) for request, row in zip(batch, logits, strict=True)]
 
     def _write(self, batch: list[Request]) -> list[Completion]:
         import torch
@@ -77,7 +87,7 @@ class TransformersEngine:
         made: list[list[int]] = [[] for _ in batch]
         open_rows = set(range(len(batch)))
         with torch.inference_mode():
-            ids, mask = self._padded(batch)
+            ids, mask = self._padded([request.tokens for request in batch])
             cache = None
             while open_rows:
                 output = self._model(
@@ -94,21 +104,32 @@ class TransformersEngine:
                 mask = torch.cat([mask, mask.new_ones(len(batch), 1)], dim=1)
         return [self._completion(request, tokens) for request, tokens in zip(batch, made, strict=True)]
 
-    def _padded(self, batch: list[Request]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Token ids and mask, [requests, longest], padded on the left."""
+    def _padded(self, rows: list[tuple[int, ...]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Token ids and mask, [rows, longest], padded on the left."""
         import torch
 
-        longest = max(len(request.tokens) for request in batch)
-        ids = torch.zeros(len(batch), longest, dtype=torch.long)
-        mask = torch.zeros(len(batch), longest, dtype=torch.long)
-        for row, request in enumerate(batch):
-            ids[row, longest - len(request.tokens) :] = torch.tensor(request.tokens)
-            mask[row, longest - len(request.tokens) :] = 1
+        longest = max(len(tokens) for tokens in rows)
+        ids = torch.zeros(len(rows), longest, dtype=torch.long)
+        mask = torch.zeros(len(rows), longest, dtype=torch.long)
+        for row, tokens in enumerate(rows):
+            ids[row, longest - len(tokens) :] = torch.tensor(tokens)
+            mask[row, longest - len(tokens) :] = 1
         return ids.to(self._device), mask.to(self._device)
 
     def _completion(self, request: Request, tokens: list[int]) -> Completion:
         text = self._tokenizer.decode(tokens, skip_special_tokens=True)
         return Completion(request.id, text, len(tokens), "stop" if tokens[-1] in self._stops else "length")
+
+
+def _likelihood(request: Request, logits: torch.Tensor) -> Completion:
+    """logits: [at least one more than the continuation, vocabulary], the last row being of the last token."""
+    import torch
+
+    wanted = torch.tensor(request.continuation, device=logits.device)
+    places = logits[-len(wanted) - 1 : -1].float()
+    logprobs = torch.log_softmax(places, dim=-1).gather(1, wanted[:, None])
+    greedy = bool((places.argmax(dim=-1) == wanted).all())
+    return Completion(request.id, tokens=1, likelihood=Likelihood(float(logprobs.double().sum()), greedy))
 
 
 def _sample(logits: torch.Tensor, request: Request, generator: torch.Generator) -> int:

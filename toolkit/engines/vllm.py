@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.config import Engine as Settings
-from toolkit.engines.protocol import Completion, Request
+from toolkit.engines.protocol import Completion, Likelihood, Request
 from toolkit.errors import EngineError
 from toolkit.provenance import has_gpu
 
@@ -116,9 +116,8 @@ class VllmEngine:
         return EngineError(f"vLLM {how}: " + "\n    ".join(told), where=f"{self.path}; log {self.log}", remedy=remedy)
 
     def _check_length(self, request: Request) -> None:
-        new = 1 if request.score_tokens else request.sampling.max_tokens
-        total = len(request.tokens) + new
-        if total > self.settings.max_model_len:
+        new = request.new_tokens
+        if len(request.tokens) + new > self.settings.max_model_len:
             raise EngineError(
                 f"a request of {len(request.tokens)} + {new} tokens exceeds {self.settings.max_model_len}",
                 where=request.id,
@@ -202,6 +201,7 @@ def _request(request: Request) -> dict[str, Any]:
         **request.sampling.as_json(),
         "seed": request.seed,
         "score_tokens": list(request.score_tokens),
+        "continuation": list(request.continuation),
     }
 
 
@@ -209,4 +209,6 @@ def _completion(message: dict[str, Any]) -> Completion:
     if "logprobs" in message:
         logprobs = {int(token): value for token, value in message["logprobs"].items()}
         return Completion(message["id"], tokens=message["tokens"], logprobs=logprobs)
+    if "likelihood" in message:
+        return Completion(message["id"], tokens=1, likelihood=Likelihood(message["likelihood"], message["greedy"]))
     return Completion(message["id"], message["text"], message["tokens"], message["finish"])

@@ -2,8 +2,8 @@
 
 Run by file path with the environment set beforehand; imports nothing of the toolkit, so it also runs in another
 environment. First line in: {"arguments": {...}} for vllm.LLM; first line out: {"ready": true}. Then a batch is a line
-{"requests": [{"id", "tokens", "temperature", "top_p", "max_tokens", "seed", "score_tokens"}]}, answered by one line a
-completion, as it finishes. Ends when its input ends.
+{"requests": [{"id", "tokens", "temperature", "top_p", "max_tokens", "seed", "score_tokens", "continuation"}]},
+answered by one line a completion, as it finishes. Ends when its input ends.
 """
 
 from __future__ import annotations
@@ -38,13 +38,14 @@ def serve(llm: Any, requests: list[dict[str, Any]], out: TextIO) -> None:
 
 
 def run(engine: Any, requests: list[dict[str, Any]], out: TextIO) -> None:
-    scored = {request["id"]: request["score_tokens"] for request in requests}
+    asked = {request["id"]: request for request in requests}
     for request in requests:
-        engine.add_request(request["id"], {"prompt_token_ids": request["tokens"]}, parameters(request))
+        tokens = request["tokens"] + request["continuation"]
+        engine.add_request(request["id"], {"prompt_token_ids": tokens}, parameters(request))
     while engine.has_unfinished_requests():
         for output in engine.step():
             if output.finished:
-                say(out, answer(output, scored.pop(output.request_id)))
+                say(out, answer(output, asked.pop(output.request_id)))
 
 
 def parameters(request: dict[str, Any]) -> Any:
@@ -54,6 +55,8 @@ def parameters(request: dict[str, Any]) -> Any:
         return SamplingParams(
             max_tokens=1, temperature=0.0, logprob_token_ids=request["score_tokens"], detokenize=False
         )
+    if request["continuation"]:  # such a request reads nothing of the prefix cache: vLLM computes all its tokens
+        return SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0, detokenize=False)
     return SamplingParams(
         temperature=request["temperature"],
         top_p=request["top_p"],
@@ -62,8 +65,10 @@ def parameters(request: dict[str, Any]) -> Any:
     )
 
 
-def answer(output: Any, score_tokens: list[int]) -> dict[str, Any]:
-    made = output.outputs[0]
+def answer(output: Any, request: dict[str, Any]) -> dict[str, Any]:
+    made, score_tokens = output.outputs[0], request["score_tokens"]
+    if request["continuation"]:
+        return likelihood(output, request["continuation"])
     if score_tokens:
         found = made.logprobs[0]
         return {
@@ -73,6 +78,13 @@ def answer(output: Any, score_tokens: list[int]) -> dict[str, Any]:
         }
     finish = "length" if made.finish_reason == "length" else "stop"
     return {"id": output.request_id, "text": made.text, "tokens": len(made.token_ids), "finish": finish}
+
+
+def likelihood(output: Any, continuation: list[int]) -> dict[str, Any]:
+    places = output.prompt_logprobs[-len(continuation) :]
+    found = [place[token] for place, token in zip(places, continuation, strict=True)]
+    total, greedy = sum(one.logprob for one in found), all(one.rank == 1 for one in found)
+    return {"id": output.request_id, "likelihood": total, "greedy": greedy}
 
 
 def own_output() -> TextIO:
