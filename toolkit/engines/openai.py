@@ -82,6 +82,12 @@ class OpenAIEngine:
         )
 
     def _one(self, request: Request) -> Completion:
+        if request.continuation:
+            raise EngineError(
+                "log-likelihoods of given text are not to be had from a server",
+                where=self._settings.base_url,
+                remedy="evaluate such tasks with engine.kind = 'vllm' or 'transformers'",
+            )
         sampling = request.sampling
         asked: dict[str, Any] = {
             "max_tokens": sampling.max_tokens,

@@ -120,7 +120,7 @@ def replay(settings: Settings, texts: Sequence[str], author: str = "replayed") -
 
 def _load(settings: Settings) -> Any:
     """The task, new each time: evaluating with one object twice draws other few-shot examples."""
-    from lm_eval.tasks import TaskManager  # type: ignore[import-untyped]
+    from lm_eval.tasks import TaskManager
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     try:
@@ -146,7 +146,7 @@ def _load(settings: Settings) -> Any:
 
 def _stock(name: str) -> dict[str, Any]:
     """The task's configuration. Its own Python is imported late: that of HumanEval asks the network for a metric."""
-    from lm_eval.tasks._yaml_loader import load_yaml  # type: ignore[import-untyped]
+    from lm_eval.tasks._yaml_loader import load_yaml
 
     path = _yaml(name)
     config: dict[str, Any] = load_yaml(path, resolve_func=False) if path else {}
@@ -166,7 +166,7 @@ def _stock(name: str) -> dict[str, Any]:
 
 def _yaml(name: str) -> Path | None:
     """Where the task is written. A scan of all tasks takes 22 s, so files of the task's name are tried first."""
-    import lm_eval  # type: ignore[import-untyped]
+    import lm_eval
     from lm_eval.tasks import TaskManager
     from lm_eval.tasks._yaml_loader import load_yaml
 
@@ -194,8 +194,8 @@ def _configured(stock: dict[str, Any], settings: Settings) -> dict[str, Any]:
 
 def _evaluate(task: Any, settings: Settings, generate: Callable[..., Any], loglikelihood: Callable[..., Any]) -> Any:
     """The harness' results. A conversation goes through it as JSON: it is rendered by us, where it is answered."""
-    from lm_eval.api.model import LM  # type: ignore[import-untyped]
-    from lm_eval.evaluator import evaluate  # type: ignore[import-untyped]
+    from lm_eval.api.model import LM
+    from lm_eval.evaluator import evaluate
 
     ours = sys.stderr
 
