@@ -14,7 +14,14 @@ import pytest
 from tests.conftest import needs
 from toolkit.errors import InputError
 from toolkit.evaluation import alpaca_eval_rates
-from toolkit.evaluation.alpaca_eval_rates import LengthControl, indexed, published_lc, win_rates
+from toolkit.evaluation.alpaca_eval_rates import (
+    LengthControl,
+    baseline_digest,
+    indexed,
+    instructions_digest,
+    published_lc,
+    win_rates,
+)
 
 Row = dict[str, Any]
 MODELS = ("phi-2", "phi-2-sft", "gemma-2b-it", "vicuna-13b-v1.5", "claude-2.1", "FuseChat-Llama-3.1-8B-Instruct")
@@ -73,19 +80,21 @@ def test_published_judgements_have_the_published_rates(data_folder: Path, name: 
     assert found.remark == ("n is 803 of 805 instructions" if name == "phi-2" else "")
 
 
-def test_phi_2_has_its_published_lc_win_rate_only_with_the_difficulties_of_other_instructions(data_folder: Path) -> None:
+def test_phi_2_has_its_published_lc_win_rate_only_with_the_difficulties_of_other_instructions(
+    data_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The board fitted its 803 rows by their own positions; two instructions are missing, so most rows are moved."""
     folder = data_folder / "alpaca_eval"
     want = float(table(folder / "leaderboard.csv")["phi-2"]["length_controlled_winrate"])
     said, known, annotations = published(folder, "phi-2")
     control = LengthControl(surrogate(folder))
     right = win_rates(said, known, annotations, control).lc_win_rate
-    instructions = {row["index"]: row for row in known}
-    moved = [{**instructions[row["index"]], "index": place} for place, row in enumerate(said)]
-    rest = known[len(moved) :]  # never joined: they make the file AlpacaEval's again in what is checked
-    monkey = [{**row, "index": place} for place, row in enumerate(said)]
-    by_position = win_rates(monkey, [*moved, *rest], [{**r, "index": i} for i, r in enumerate(annotations)], control)
-    assert by_position.lc_win_rate == pytest.approx(want, abs=0.2)
+    moved = [{**known[row["index"]], "index": place} for place, row in enumerate(said)]
+    monkeypatch.setattr(alpaca_eval_rates, "BOARD_INSTRUCTIONS", instructions_digest(moved))
+    monkeypatch.setattr(alpaca_eval_rates, "BOARD_BASELINE", baseline_digest(moved))
+    placed = [[{**row, "index": place} for place, row in enumerate(rows)] for rows in (said, annotations)]
+    wrong = win_rates(placed[0], moved, placed[1], control).lc_win_rate
+    assert wrong == pytest.approx(want, abs=0.2)
     assert right == pytest.approx(want - 0.5, abs=0.1)
 
 

@@ -43,7 +43,7 @@ class Talk:
 
 def rates(job: dict[str, Any], talk: Talk) -> None:
     """Raw win rate; with `length_controlled` also the refit. Every row carries `index`, never its own position."""
-    import pandas as pd
+    import pandas as pd  # type: ignore[import-untyped]
     from alpaca_eval.metrics import (  # type: ignore[import-untyped]
         get_length_controlled_winrate,
         get_winrate,
