@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 CHUNK = 128  # rows judged between two reports
+TOP_LOGPROBS = 20  # of other judges; a label that is not among them counts as impossible
 CHARACTERS_A_TOKEN = 4  # of English text, for the estimate of costs
 Completions = Callable[..., dict[str, Any]]
 
@@ -90,6 +91,8 @@ def _configuration(job: dict[str, Any]) -> str:
     (config,) = load_configs(job["annotator"], relative_to=EVALUATORS_CONFIG_DIR).values()
     config["prompt_template"] = str(EVALUATORS_CONFIG_DIR / config["prompt_template"])
     config["completions_kwargs"] |= job["changes"]
+    if "top_logprobs" in config["completions_kwargs"]:
+        config["completions_kwargs"]["top_logprobs"] = TOP_LOGPROBS
     folder = Path(job["folder"], job["name"])
     folder.mkdir()
     (folder / "configs.yaml").write_text(json.dumps({job["name"]: config}), encoding="utf-8")  # JSON is YAML
