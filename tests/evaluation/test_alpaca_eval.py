@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import json
 import math
 import socket
@@ -23,12 +24,12 @@ from toolkit.errors import EngineError, InputError, RecipeError
 from toolkit.evaluation import alpaca_eval as module
 from toolkit.evaluation import alpaca_eval_judges as judges
 from toolkit.evaluation.alpaca_eval import Settings, alpaca_eval
-from toolkit.evaluation.alpaca_eval_judges import JOINER, Judge, _reply, shown
+from toolkit.evaluation.alpaca_eval_judges import JOINER, Judge, Verdict, _reply, shown
 from toolkit.evaluation.alpaca_eval_process import environment
 from toolkit.evaluation.answers import Graded
 from toolkit.lab import Lab
 from toolkit.provenance import capture
-from toolkit.records import Item, Model
+from toolkit.records import Item, Model, Response
 from toolkit.store.database import Store
 
 Build = Callable[..., Recipe]
@@ -289,6 +290,31 @@ def test_stored_replies_of_the_boards_judge_give_its_stored_preferences(
     assert 1.5 in want and min(want) < 1.1 and max(want) > 1.9
 
 
+def test_the_boards_own_judgements_have_an_lc_win_rate_and_are_comparable(
+    scripted_recipe: Build, tmp_path: Path, tiny_model: Path, data_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """phi-2-sft's published answers and judgements in place of calls: all else runs as for a model of ours."""
+    folder = data_folder / "alpaca_eval"
+    data = gzip.decompress((folder / "annotations" / "phi-2-sft.jsonl.gz").read_bytes()).decode()
+    known = [json.loads(line) for line in data.split("\n") if line]
+    said = [Response(str(i), "m", "unknown", 0, None, None, text=row["output_2"]) for i, row in enumerate(known)]
+    verdicts = [Verdict(place, row["preference"], "") for place, row in enumerate(known)]
+    monkeypatch.setattr(module, "answers", lambda *_: said)
+    monkeypatch.setattr(module, "preferences", lambda *_: [verdicts])
+    files = str(folder / "instructions.jsonl"), str(folder / "reference_outputs.gpt4_1106_preview.jsonl.gz")
+    official = Settings(
+        *files, judge="weighted_alpaca_eval_gpt4_turbo", df_gamed=str(folder / "df_gamed_surrogate.csv")
+    )
+    found = graded(scripted_recipe(), tmp_path, official)
+    assert values(found)["win_rate"] == pytest.approx(3.977567775217392, abs=1e-6)
+    assert values(found)["lc_win_rate"] == pytest.approx(5.853787690603355, abs=0.2)
+    lc = next(score for score in found.scores if score.metric == "lc_win_rate")
+    assert (lc.n, lc.settings["length_control"]) == (805, "surrogate df_gamed")
+    assert lc.settings["board"] == "comparable with the public board" and lc.settings["baseline"] == "gpt4_1106_preview"
+    ours = graded(scripted_recipe(), tmp_path / "ours", replace(official, judge="local", judge_model=str(tiny_model)))
+    assert values(ours)["win_rate"] == values(found)["win_rate"] and values(ours)["lc_win_rate"] is None
+
+
 def indexed_annotations(folder: Path) -> list[dict[str, Any]]:
     """160 of phi-2's: more than one chunk."""
     data = gzip.decompress((folder / "annotations" / "phi-2.jsonl.gz").read_bytes()).decode()
@@ -391,6 +417,16 @@ def test_the_official_judge_needs_its_key_and_is_asked_nothing_without(
         graded(scripted_recipe(), tmp_path, replace(settings, judge_model=""))
 
 
+def test_an_annotator_that_alpaca_eval_does_not_have_is_named_with_the_nearest(
+    scripted_recipe: Build, tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    with pytest.raises(
+        EngineError, match=r"no annotator configuration '.*turb'; nearest: weighted_alpaca_eval_gpt4_turbo"
+    ):
+        graded(scripted_recipe(), tmp_path, replace(settings, judge="weighted_alpaca_eval_gpt4_turb", judge_model=""))
+
+
 def test_the_official_judges_cost_is_told_and_stored_before_the_first_call(
     scripted_recipe: Build,
     tmp_path: Path,
@@ -406,7 +442,7 @@ def test_the_official_judges_cost_is_told_and_stored_before_the_first_call(
         official = replace(settings, judge="weighted_alpaca_eval_gpt4_turbo", judge_model="gpt-4-1106-preview")
         monkeypatch.setattr(Judge, "variables", lambda _: {"OPENAI_API_KEY": "x", "OPENAI_API_BASE": address})
         with speaking_lab(scripted_recipe(), tmp_path / "s.duckdb", by_author) as lab:
-            with pytest.raises(EngineError, match="alpaca_eval ended with exit code 1"):
+            with pytest.raises(EngineError, match=r"ended with exit code 1: [\s\S]*APIConnectionError"):
                 run(lab, official)
             assert not lab.store.find(Item, [row["id"] for row in lab.store.query("SELECT id FROM item")])
             cost = lab.steps[-1]
@@ -414,9 +450,10 @@ def test_the_official_judges_cost_is_told_and_stored_before_the_first_call(
     assert "6 calls, about" in capsys.readouterr().err
 
 
-def test_no_connection_is_opened_for_a_judge_of_ones_own(
+def test_a_judge_of_ones_own_opens_no_connection_and_leaves_no_file_in_the_package(
     scripted_recipe: Build, tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    before = package_files()
     with socket.create_server(("127.0.0.1", 0)) as proxy:
         for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
             monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.getsockname()[1]}")
@@ -426,6 +463,14 @@ def test_no_connection_is_opened_for_a_judge_of_ones_own(
         proxy.settimeout(0.1)
         with pytest.raises(TimeoutError):
             proxy.accept()
+    assert package_files() == before and before
+
+
+def package_files() -> dict[Path, int]:
+    spec = importlib.util.find_spec("alpaca_eval")
+    assert spec and spec.origin
+    files = [path for path in Path(spec.origin).parent.rglob("*") if "__pycache__" not in path.parts]
+    return {path: path.stat().st_mtime_ns for path in files if path.is_file()}
 
 
 def test_the_child_is_offline_and_gets_no_other_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ Jobs: "rates" gives the win rates of judged rows. "annotate" lets an annotator j
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
 import os
@@ -83,11 +84,16 @@ def annotate(job: dict[str, Any], talk: Talk) -> None:
 
 def _configuration(job: dict[str, Any]) -> str:
     """The official configuration's name, or a folder with a copy of it under the judge's own name and settings."""
-    if not job["changes"]:
-        return str(job["annotator"])
     from alpaca_eval.constants import EVALUATORS_CONFIG_DIR  # type: ignore[import-untyped]
     from alpaca_eval.utils import load_configs  # type: ignore[import-untyped]
 
+    if not (EVALUATORS_CONFIG_DIR / job["annotator"] / "configs.yaml").is_file():
+        near = difflib.get_close_matches(job["annotator"], os.listdir(EVALUATORS_CONFIG_DIR), 1)
+        sys.exit(
+            f"alpaca_eval has no annotator configuration {job['annotator']!r}; nearest: {', '.join(near) or 'none'}"
+        )
+    if not job["changes"]:
+        return str(job["annotator"])
     (config,) = load_configs(job["annotator"], relative_to=EVALUATORS_CONFIG_DIR).values()
     config["prompt_template"] = str(EVALUATORS_CONFIG_DIR / config["prompt_template"])
     config["completions_kwargs"] |= job["changes"]

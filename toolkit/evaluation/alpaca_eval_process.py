@@ -22,7 +22,7 @@ from toolkit.errors import EngineError
 from toolkit.identity import Json
 
 CLOSE_SECONDS = 10.0
-LAST_LINES = 8
+LAST_LINES = 2
 SNAPSHOT = "2edc6fad8be6b14ea7230aabfd08188da6b8b814"  # the data set's revision; any name would do
 _CHILD = Path(__file__).with_name("alpaca_eval_child.py")
 _UNWANTED = ("OPENAI_API_KEY", "OPENAI_API_KEYS", "OPENAI_API_BASE", "OPENAI_BASE_URL", "DATASETS_FORCE_DOWNLOAD")
@@ -66,7 +66,11 @@ class Child:
     ) -> None:
         if error:
             self._process.kill()
-        self._process.communicate(timeout=CLOSE_SECONDS)
+        try:
+            self._process.communicate(timeout=CLOSE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.communicate()
         self._folder.cleanup()
 
     def say(self, message: Json) -> None:
@@ -87,9 +91,10 @@ class Child:
 
     def _died(self) -> EngineError:
         code = self._process.wait()
-        lines = [line for line in self._log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+        lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
+        told = [line[:500] for line in lines if line.strip() and not line.startswith((" ", "Traceback"))]
         return EngineError(
-            f"alpaca_eval ended with exit code {code}: " + "\n    ".join(line[:300] for line in lines[-LAST_LINES:]),
+            f"alpaca_eval ended with exit code {code}: " + "\n    ".join(told[-LAST_LINES:]),
             where=_CHILD.name,
             remedy="if a package is missing, install the pins of requirements/; if a server failed, run again: "
             "what was judged is stored",
