@@ -111,18 +111,14 @@ def test_published_weights_give_the_published_lc_win_rate(data_folder: Path, nam
 
 
 def test_the_order_of_the_rows_decides_nothing(data_folder: Path) -> None:
-    """alpaca_eval takes a row's own position for its instruction where no index is given."""
     folder = data_folder / "alpaca_eval"
     said, known, annotations = published(folder, "claude-2.1")
     control = LengthControl(surrogate(folder))
     some = annotations[400:500]
     found = win_rates(said, known, some, control)
-    again = win_rates(said[::-1], known[::-1], some[::-1], control)
-    assert again.lc_reason != ""  # the instruction file itself has an order
     assert win_rates(said[::-1], known, some[::-1], control) == found
     assert found.n == 100 and found.lc_win_rate is not None
-    moved = win_rates(said, known, [{**row, "index": row["index"] - 400} for row in _bare(some)], control)
-    assert moved.lc_win_rate != pytest.approx(found.lc_win_rate, abs=0.01)
+    assert "these are others" in win_rates(said, known[::-1], some, control).lc_reason  # that file has an order
 
 
 def _bare(rows: list[Row]) -> list[Row]:
