@@ -37,7 +37,7 @@ HOMES = {
     "vllm": {"engines/vllm_child.py"},
     "openrlhf": {"training/launcher.py"},
     "lm_eval": {"evaluation/lm_eval.py"},
-    "alpaca_eval": set(),
+    "alpaca_eval": {"evaluation/alpaca_eval_child.py"},
 }
 
 

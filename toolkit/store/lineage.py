@@ -6,8 +6,8 @@ first, as one query, whole columns of text are read: 2 to 7 s for one pair in a 
 What is left of it is the scan of `judgment.response`, 0.04 s for two million verdicts. An index on it would leave
 0.015 s, for 66 to 130 bytes a verdict.
 
-Left out: references as versions.py reads them. A target is a name or an id; of a model, its name in a run (temporal/M_2)
-or the beginning of an id do too.
+Left out: references as versions.py reads them. A target is a name or an id; of a model, its name in a run
+(temporal/M_2) or the beginning of an id do too.
 """
 
 from __future__ import annotations
