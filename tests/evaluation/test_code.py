@@ -11,7 +11,20 @@ from toolkit.evaluation.code import completion, defines, extract_code
 
 BLOCKS = (Path(__file__).parents[1] / "cases" / "code.txt").read_text(encoding="utf-8").split("\n===\n")
 PROMPT = 'def add(a, b):\n    """The sum of a and b."""\n'
-PIECES = ["```", "```python", "~~~", "\n", "def add(a, b):", "    return a + b", "import x", "'''", "\\", "(", "\r\n", "> "]
+PIECES = [
+    "```",
+    "```python",
+    "~~~",
+    "\n",
+    "def add(a, b):",
+    "    return a + b",
+    "import x",
+    "'''",
+    "\\",
+    "(",
+    "\r\n",
+    "> ",
+]
 
 
 def cases() -> list[tuple[str, str, str]]:
@@ -19,7 +32,7 @@ def cases() -> list[tuple[str, str, str]]:
     for block in BLOCKS:
         head, _, rest = "\n".join(line for line in block.split("\n") if not line.startswith("# ")).partition("\n")
         reply, _, code = ("\n" + rest).partition("\n---")
-        found.append((head, reply.removeprefix("\n").replace("\\r\n", "\r\n"), code.strip("\n")))
+        found.append((head, reply.removeprefix("\n").replace("\\r", "\r"), code.strip("\n")))
     return found
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Found = Literal["fenced", "unclosed", "bare", "none"]
+ATTEMPTS = 50  # at most so many places are tried: a long reply takes no longer
 PYTHON = ("", "python", "python3", "py", "py3")
 _OPENING = re.compile(r"^([ \t>]*)(`{3,}|~{3,})[ \t]*([^\s`]*)[^`\n]*$")
 _START = re.compile(r"^(def |async def |class |import |from \S+ import |@)")
@@ -79,20 +80,34 @@ def _closing(lines: list[str], start: int, fence: str) -> int:
 
 def _bare(lines: list[str]) -> Code:
     """A reply without a fence: from its first line of code as far as it compiles, or a function's body."""
-    for position, line in enumerate(lines):
-        if _START.match(line) and (text := _longest(lines[position:])):
+    starts = [position for position, line in enumerate(lines) if _START.match(line)]
+    for start in starts[:ATTEMPTS]:
+        if text := _longest(lines[start:]):
             return Code(text, "bare")
     text = "\n".join(lines).strip("\n")
     return Code(text, "bare") if _is_body(text) else Code("", "none")
 
 
 def _longest(lines: list[str]) -> str:
-    """The longest beginning that compiles and does more than import. Cut at a paragraph: prose has those too."""
-    for end in range(len(lines), 0, -1):
-        whole = end == len(lines) or not lines[end][:1].isspace()
-        if whole and (tree := _parsed("\n".join(lines[:end]))) and not _only_imports(tree):
-            return "\n".join(lines[:end]).strip("\n")
+    """The beginning that compiles and does more than import: what follows the first error is prose."""
+    for _ in range(ATTEMPTS):
+        try:
+            tree = ast.parse("\n".join(lines))
+        except SyntaxError as error:
+            lines = _before(lines, (error.lineno or 1) - 1)
+        except (ValueError, RecursionError, MemoryError):
+            return ""
+        else:
+            return "" if _only_imports(tree) else "\n".join(lines).strip("\n")
     return ""
+
+
+def _before(lines: list[str], end: int) -> list[str]:
+    """Those before the statement at the margin that holds this line, or none."""
+    end = min(end, len(lines) - 1)
+    while end > 0 and (not lines[end] or lines[end][0].isspace()):
+        end -= 1
+    return lines[: max(end, 0)]
 
 
 def _only_imports(tree: ast.Module) -> bool:

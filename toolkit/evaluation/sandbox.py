@@ -197,10 +197,10 @@ def _verdict(pipes: _Pipes, limits: Limits, program: subprocess.Popen[bytes]) ->
 def _read(told: bytes, tail: bytes, program: subprocess.Popen[bytes]) -> Verdict:
     """What the checker said; where the program ended, how it did."""
     if not told:
-        return Verdict("crashed", f"the checker ended: {tail.decode(errors='replace').strip()}"[:300])
+        return Verdict("crashed", _shown(f"the checker ended: {tail.decode(errors='replace').strip()}"[:300]))
     said = json.loads(told)
     if said["kind"] != "ended":
-        return Verdict(said["kind"], said["detail"])
+        return Verdict(said["kind"], _shown(said["detail"]))
     with suppress(subprocess.TimeoutExpired):
         program.wait(GRACE)
     code = program.returncode
@@ -212,6 +212,11 @@ def _read(told: bytes, tail: bytes, program: subprocess.Popen[bytes]) -> Verdict
     name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
     kind: Kind = {"SIGKILL": "killed", "SIGXCPU": "timed out"}.get(name, "crashed")  # type: ignore[assignment]
     return Verdict(kind, f"ended by {name}")
+
+
+def _shown(text: str) -> str:
+    """A program's words on one line, and such as every file can hold."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
