@@ -12,14 +12,17 @@ import pytest
 
 from tests.conftest import needs
 from tests.judgments.speaking import speaking_lab
-from toolkit.config import Recipe
+from toolkit.config import Recipe, parse
+from toolkit.engines import embedded
 from toolkit.errors import InputError, RecipeError
 from toolkit.evaluation import human_eval as home
 from toolkit.evaluation.human_eval import HumanEval, Problem, human_eval, read_problems
 from toolkit.evaluation.sandbox import Limits, Verdict, check
 from toolkit.evaluation.sandbox_probe import protection
 from toolkit.lab import Lab
+from toolkit.provenance import capture
 from toolkit.records import Item, Score
+from toolkit.store.database import Store
 
 Build = Callable[..., Recipe]
 ADD = {
@@ -191,3 +194,28 @@ def test_every_solution_of_the_package_passes_and_no_empty_one() -> None:
 def test_a_file_of_the_same_problems_has_the_same_digest(data_folder: Path) -> None:
     file = data_folder / "humaneval" / "HumanEval.jsonl.gz"
     assert home.digest(read_problems(file)) == home.digest(read_problems(None))
+
+
+def test_the_packages_example_samples_score_the_half_that_its_readme_tells(data_folder: Path) -> None:
+    folder = data_folder / "humaneval"
+    (problem,) = read_problems(folder / "example_problem.jsonl")
+    rows = [json.loads(line) for line in (folder / "example_samples.jsonl").read_text().splitlines()]
+    found = verdicts([problem] * len(rows), [row["completion"] for row in rows])
+    assert len(rows) == 6 and sum(verdict.kind == "passed" for verdict in found) == 3
+
+
+@pytest.mark.real
+def test_a_small_model_is_evaluated_once_and_found_again(tmp_path: Path) -> None:
+    needs("torch", embedded.PACKAGE)
+    recipe = parse(
+        {"model": "embedded", "engine": {"kind": "transformers", "device": "cpu"}, "prompts": {"source": "-"}}
+    )
+    settings = HumanEval(limit=20, max_tokens=160)
+    with Lab(recipe, Store(tmp_path / "s.duckdb"), capture("test", recipe.resolved())) as lab:
+        model = lab.model(recipe.model)
+        first = human_eval(lab, model, settings)
+        again = human_eval(lab, model, settings)
+    assert first == again
+    assert len(first.items) == 20
+    assert values(first.scores)["pass@1"][0] == sum(item.value or 0 for item in first.items) / 20
+    assert (values(first.scores)["extraction_failures"][0] or 0) < 0.5  # it writes fenced code

@@ -324,6 +324,12 @@ def test_an_error_of_the_program_is_an_error_of_its_name_in_the_test(shield: Pro
     assert run(HARMLESS, shield, test).kind == "failed"
 
 
+def test_an_error_that_ends_loops_does_not_end_those_of_the_test(shield: Protection) -> None:
+    test = "def check(candidate):\n    assert all(map(lambda x: candidate(x) == x * x, [1, 2]))\n"
+    assert run("def square(x):\n    raise StopIteration\n", shield, test).kind == "failed"
+    assert run(HARMLESS, shield, test) == Verdict("passed")
+
+
 def test_an_object_of_the_programs_own_is_named_in_the_detail(shield: Protection) -> None:
     verdict = run("class Mine: pass\ndef square(x):\n    return Mine()\n", shield)
     assert verdict == Verdict("failed", "TypeError: Mine is no plain data")

@@ -251,6 +251,13 @@ def told_error(error: BaseException) -> dict[str, str]:
 # the checker
 
 
+NEVER_RAISED = (
+    UnicodeError,
+    StopIteration,
+    StopAsyncIteration,
+)  # made of more than a text; end a test's loop in silence
+
+
 class Candidate:
     """What a test calls: the function in the other process. Its arguments and answers are plain data."""
 
@@ -269,7 +276,7 @@ class Candidate:
             return made(reply["value"])
         self.error = str(reply["error"])
         kind = getattr(builtins, self.error, None)
-        if isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, UnicodeError):
+        if isinstance(kind, type) and issubclass(kind, Exception) and not issubclass(kind, NEVER_RAISED):
             raise kind(reply["text"])
         raise RuntimeError(f"{self.error}: {reply['text']}")
 
