@@ -251,11 +251,8 @@ def told_error(error: BaseException) -> dict[str, str]:
 # the checker
 
 
-NEVER_RAISED = (
-    UnicodeError,
-    StopIteration,
-    StopAsyncIteration,
-)  # made of more than a text; end a test's loop in silence
+# made of more than a text; would end a loop of the test in silence
+NEVER_RAISED = (UnicodeError, StopIteration, StopAsyncIteration)
 
 
 class Candidate:
