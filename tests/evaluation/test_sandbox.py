@@ -174,6 +174,8 @@ def test_a_right_program_passes(shield: Protection) -> None:
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_program_never_passes_and_ends_in_time(name: str, shield: Protection) -> None:
+    if name == "kills everybody":
+        held(shield, "apart")  # it would end this test
     program, kinds = HOSTILE[name]
     before, start = descendants(), time.monotonic()
     verdict = run(program, shield)
