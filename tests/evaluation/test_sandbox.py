@@ -367,7 +367,8 @@ def test_a_parent_that_is_killed_takes_its_checks_along(shield: Protection, tmp_
         "from toolkit.evaluation.sandbox import Check, Limits, check\n"
         f"check(Check('while True: pass', 'f', 'def check(c): pass'), Limits(60), {shield.mechanism!r})\n"
     )
-    parent = subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parents[2])
+    where = os.environ | {"TMPDIR": str(tmp_path)}  # a killed parent leaves its empty folder
+    parent = subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parents[2], env=where)
     end = time.monotonic() + 20
     while not children() - before and time.monotonic() < end:
         time.sleep(0.05)
