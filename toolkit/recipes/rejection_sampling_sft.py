@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from toolkit.config import Recipe
 from toolkit.demonstrations.demonstrate import demonstrate
+from toolkit.evaluation.suite import evaluate
 from toolkit.judgments.judge import judge
 from toolkit.lab import Lab
 from toolkit.pairs.selection import best
@@ -21,9 +22,11 @@ from toolkit.training.supervise import start, supervise
 
 def rejection_sampling_sft(lab: Lab, recipe: Recipe) -> Model:
     present = start(lab, recipe)
+    evaluate(lab, present)
     for i, prompts in enumerate(split(lab, recipe.prompts, recipe.iterations)):
         now = judge(lab, present, generate(lab, present, prompts))
         present = supervise(lab, f"M_{i + 1}", present, demonstrate(lab, "best", best(now)))
+        evaluate(lab, present)
     return present
 
 

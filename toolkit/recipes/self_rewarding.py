@@ -10,6 +10,7 @@ Run: python -m toolkit.recipes.self_rewarding --iters 2
 from __future__ import annotations
 
 from toolkit.config import Recipe
+from toolkit.evaluation.suite import evaluate
 from toolkit.judgments.judge import judge
 from toolkit.lab import Lab
 from toolkit.pairs.pair import pair
@@ -24,9 +25,11 @@ from toolkit.training.train import train
 
 def self_rewarding(lab: Lab, recipe: Recipe) -> Model:
     present = start(lab, recipe)
+    evaluate(lab, present)
     for i, prompts in enumerate(split(lab, recipe.prompts, recipe.iterations)):
         now = judge(lab, present, generate(lab, present, prompts))
         present = train(lab, f"M_{i + 1}", present, pair(lab, "self_rewarding", best(now), worst(now)))
+        evaluate(lab, present)
     return present
 
 

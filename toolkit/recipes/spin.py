@@ -8,6 +8,7 @@ Run: python -m toolkit.recipes.spin --iters 2
 from __future__ import annotations
 
 from toolkit.config import Recipe
+from toolkit.evaluation.suite import evaluate
 from toolkit.lab import Lab
 from toolkit.pairs.labels import labels, unjudged
 from toolkit.pairs.pair import pair
@@ -21,9 +22,11 @@ from toolkit.training.train import train
 
 def spin(lab: Lab, recipe: Recipe) -> Model:
     present = start(lab, recipe)
+    evaluate(lab, present)
     for i, prompts in enumerate(split(lab, recipe.prompts, recipe.iterations)):
         rejected = unjudged(generate(lab, present, prompts))
         present = train(lab, f"M_{i + 1}", present, pair(lab, "spin", labels(lab, prompts), rejected))
+        evaluate(lab, present)
     return present
 
 

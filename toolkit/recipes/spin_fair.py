@@ -8,6 +8,7 @@ Run: python -m toolkit.recipes.spin_fair --iters 2
 from __future__ import annotations
 
 from toolkit.config import Recipe
+from toolkit.evaluation.suite import evaluate
 from toolkit.judgments.judge import judge
 from toolkit.lab import Lab
 from toolkit.pairs.labels import labels
@@ -23,9 +24,11 @@ from toolkit.training.train import train
 
 def spin_fair(lab: Lab, recipe: Recipe) -> Model:
     present = start(lab, recipe)
+    evaluate(lab, present)
     for i, prompts in enumerate(split(lab, recipe.prompts, recipe.iterations)):
         now = judge(lab, present, generate(lab, present, prompts))
         present = train(lab, f"M_{i + 1}", present, pair(lab, "spin_fair", labels(lab, prompts), worst(now)))
+        evaluate(lab, present)
     return present
 
 

@@ -11,6 +11,7 @@ Run: python -m toolkit.recipes.temporal --iters 2
 from __future__ import annotations
 
 from toolkit.config import Recipe
+from toolkit.evaluation.suite import evaluate
 from toolkit.judgments.judge import judge
 from toolkit.lab import Lab
 from toolkit.pairs.pair import pair
@@ -25,6 +26,7 @@ from toolkit.training.train import train
 
 def temporal(lab: Lab, recipe: Recipe) -> Model:
     past = present = start(lab, recipe)
+    evaluate(lab, present)
     for i, prompts in enumerate(split(lab, recipe.prompts, recipe.iterations)):
         # Phase 1, Anchored Rejection: the present chooses, the past may reject.
         now = judge(lab, present, generate(lab, present, prompts))
@@ -34,6 +36,7 @@ def temporal(lab: Lab, recipe: Recipe) -> Model:
         # Phase 2, Future-Guided Chosen: the same rejected, and the future may choose.
         soon = judge(lab, present, generate(lab, future, prompts, role="future"))
         present = train(lab, f"M_{i + 1}", present, pair(lab, "guided", best(now, soon), rejected))
+        evaluate(lab, present)
     return present
 
 

@@ -1,0 +1,56 @@
+"""One model by one suite: python -m toolkit evaluate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end, show
+from toolkit.commands.judges import ConfigOption, SetOption, find_model
+from toolkit.config import load
+from toolkit.evaluation.answers import Graded
+from toolkit.evaluation.statistics import interval
+from toolkit.evaluation.suite import load_suite, run
+from toolkit.lab import Lab
+from toolkit.provenance import capture
+from toolkit.recipes.run import find_config
+from toolkit.store.database import Store
+
+
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A stored model (M_1, temporal/M_1, an id), a directory or a hub id.")],
+    suite: Annotated[Path, typer.Option(help="Suite file, or the name of a shipped one.")] = Path("quick"),
+    limit: Annotated[int | None, typer.Option(help="The first N questions of every test.", min=1)] = None,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    store: StoreOption = DEFAULT,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a model by the tests of a suite: evaluate M_2 --suite quick --limit 10."""
+    end(lambda: _evaluate((model, suite, limit), (config, tuple(set_ or ())), store, as_json))
+
+
+def _evaluate(
+    what: tuple[str, Path, int | None], settings: tuple[Path | None, tuple[str, ...]], store: Path, as_json: bool
+) -> None:
+    name, suite, limit = what
+    tests = load_suite(suite, limit)
+    config, changes = settings
+    recipe = load(find_config(config), changes)
+    with Lab(recipe, Store(store), capture("evaluate", recipe.resolved())) as lab:
+        model = find_model(lab, name)
+        rows = [row for test in tests for row in _rows(test.name, run(lab, model, test))]
+    show(f"{model.name} ({model.id})", rows, as_json=as_json, wide=True)
+
+
+def _rows(test: str, graded: Graded) -> list[dict[str, object]]:
+    rows: list[dict[str, object]] = []
+    for score in graded.scores:
+        same = (score.task, score.metric, score.settings)
+        values = [item.value or 0.0 for item in graded.items if (item.task, item.metric, item.settings) == same]
+        span = interval(values) if values else None
+        ends = {"low": span.low if span else None, "high": span.high if span else None}
+        rows.append({"test": test, "metric": score.metric, "value": score.value, **ends, "n": score.n})
+    return rows

@@ -1,0 +1,106 @@
+"""A suite: what a checkpoint is measured by. A TOML file with a table for each test.
+
+    [gsm8k]
+    kind = "lm_eval"           # or human_eval, alpaca_eval
+    task = "gsm8k"             # the other keys are the fields of that kind's Settings
+    data = "$TOOLKIT_DATA/gsm8k"
+
+`$NAME` in a text is the environment's; where it is not set, the test is refused by name. evaluate() is the verb of
+recipes, `python -m toolkit evaluate` the same call.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from toolkit.errors import RecipeError
+from toolkit.evaluation import alpaca_eval, human_eval, lm_eval
+from toolkit.evaluation.answers import Graded
+from toolkit.lab import Lab
+from toolkit.records import Model
+
+Run = Callable[[Lab, Model, Any], Graded]
+KINDS: Mapping[str, tuple[Run, type[Any]]] = {
+    "lm_eval": (lm_eval.lm_eval_task, lm_eval.Settings),
+    "human_eval": (human_eval.human_eval, human_eval.HumanEval),
+    "alpaca_eval": (alpaca_eval.alpaca_eval, alpaca_eval.Settings),
+}
+SHIPPED = Path(__file__).parents[2] / "benchmarks" / "suites"
+
+
+@dataclass(frozen=True)
+class Test:
+    """One test of a suite: its name there, its kind, and that kind's settings."""
+
+    name: str
+    kind: str
+    settings: Any
+
+
+def evaluate(lab: Lab, model: Model) -> None:
+    """Measure the model by the recipe's suite, where it names one."""
+    if lab.recipe.suite:
+        for test in load_suite(Path(lab.recipe.suite)):
+            run(lab, model, test)
+
+
+def run(lab: Lab, model: Model, test: Test) -> Graded:
+    """One test of one model; what is stored already is neither asked nor graded again."""
+    function, _ = KINDS[test.kind]
+    return function(lab, model, test.settings)
+
+
+def load_suite(path: Path, limit: int | None = None) -> tuple[Test, ...]:
+    """The tests of a suite file, or of a shipped suite of this name. Raises RecipeError."""
+    places = (path, SHIPPED / path.with_suffix(".toml").name)
+    file = next((place for place in places if place.is_file()), None)
+    if file is None:
+        shipped = ", ".join(sorted(known.stem for known in SHIPPED.glob("*.toml")))
+        raise RecipeError(f"no suite {path}", remedy=f"name an existing TOML file, or one of {shipped}")
+    try:
+        data = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise RecipeError(f"not valid TOML: {error}", where=file, remedy="mend the line it names") from error
+    tests = tuple(_test(name, table, file) for name, table in data.items())
+    return tests if limit is None else tuple(replace(t, settings=replace(t.settings, limit=limit)) for t in tests)
+
+
+def _test(name: str, table: Any, file: Path) -> Test:
+    where = f"{file}, table {name!r}"
+    kind = str(table.get("kind")) if isinstance(table, Mapping) else "none"
+    if kind not in KINDS:
+        raise RecipeError(f"kind = {kind!r}", where=where, remedy=f"one of {', '.join(KINDS)}")
+    fields = {key: _expanded(value, where) for key, value in table.items() if key != "kind"}
+    settings = KINDS[kind][1]
+    known = list(settings.__dataclass_fields__)
+    if unknown := [key for key in fields if key not in known]:
+        near = difflib.get_close_matches(unknown[0], known, n=1, cutoff=0.0)
+        raise RecipeError(f"unknown key {unknown[0]!r}", where=where, remedy=f"did you mean {near[0]!r}?")
+    try:
+        return Test(name, kind, TypeAdapter(settings).validate_python(fields))
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise RecipeError(
+            f"{place} = {first['input']!r}: {first['msg']}", where=where, remedy=f"correct {place} in the suite"
+        ) from error
+
+
+def _expanded(value: Any, where: str) -> Any:
+    if not isinstance(value, str):
+        return value
+    for name in re.findall(r"\$(\w+)", value):
+        if name not in os.environ:
+            raise RecipeError(
+                f"${name} is not set", where=where, remedy=f"set it, or write the path instead of ${name}"
+            )
+    return os.path.expandvars(value)
