@@ -94,7 +94,7 @@ def _bootstrap(values: Sequence[float], seed: int) -> tuple[float, float]:
     """Percentile interval of the mean of items drawn with replacement."""
     import numpy as np
 
-    numbers = np.asarray(values, dtype=float)
+    numbers = np.sort(np.asarray(values, dtype=float))  # whatever order the items came in
     generator = np.random.default_rng(seed)
     means = np.array([generator.choice(numbers, len(numbers)).mean() for _ in range(RESAMPLES)])
     low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])

@@ -4,7 +4,8 @@ A column is one task, metric and protocol (settings): figures of different proto
 comes from the items of its score; a score without items (a fitted win rate) stands alone. Each model is compared with
 its run's M_0 on the same items, and the p-values of the whole table are corrected together (Holm).
 
-Published rows of arXiv 2508.06026 (Llama3.1-8B) may be shown beside: other judge, other model, no intervals.
+Published rows of arXiv 2508.06026 (Llama3.1-8B) may be shown beside: other judge, other model, no intervals. Win rates
+are percent, as alpaca_eval gives them; everything else is a share.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ def published_rows(columns: Sequence[Column]) -> list[Row]:
             place = next((c for c in columns if _same(c, line["task"], line["metric"])), None)
             if place is not None:
                 cells = found.setdefault((line["method"], int(line["iteration"])), {})
-                cells[place] = Cell(float(line["value"]) / 100)
+                cells[place] = Cell(float(line["value"]) / (1 if place.task == "alpaca_eval" else 100))
     return [
         Row(method, f"M_{number}", number, "", "", cells, "published, other judge")
         for (method, number), cells in found.items()
