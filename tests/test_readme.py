@@ -43,6 +43,9 @@ def store(folder: Path, scripted_recipe: Callable[..., Recipe]) -> Path:
             temporal(lab, recipe)
             (folder / "gold.jsonl").write_text('{"prompt": "one?", "chosen": "one", "rejected": "two"}\n')
             import_pairs(lab.store, folder / "gold.jsonl", "held_out", lab.launch.id)
+        (folder / "maths.jsonl").write_text('{"question": "What is 1 + 1?", "answer": "1 + 1 = 2 #### 2"}\n')
+        suite = "[maths]\nkind = 'lm_eval'\ndata = 'maths.jsonl'\nfew_shot = 0\nmax_tokens = 16\n"
+        (folder / "maths.toml").write_text(suite)
     return path
 
 
@@ -66,8 +69,10 @@ def test_every_other_command_of_the_readme_answers_in_its_order(folder: Path, st
     assert len(lines) >= 10
     for line in lines:
         words = shlex.split(line.partition("|")[0])
-        if words[3] in ("rescore", "judge-quality"):  # whose judge would be loaded
+        if words[3] in ("rescore", "judge-quality", "evaluate"):  # whose model would be loaded
             words += ["--set", "engine.kind=scripted"]
+        if words[3] == "evaluate":  # by a suite that needs no public data
+            words[words.index("quick")] = "maths.toml"
         done = subprocess.run([sys.executable, *words[1:]], cwd=folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, (line, done.stderr)
         assert done.stdout.strip(), line

