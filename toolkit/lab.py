@@ -23,11 +23,11 @@ from toolkit.engines.protocol import Engine
 from toolkit.errors import InputError
 from toolkit.progress import Progress
 from toolkit.provenance import Launch
-from toolkit.records import Comparison, Judgment, Model, Response
+from toolkit.records import Comparison, Judgment, Metric, Model, Response
 from toolkit.store.database import Store
 from toolkit.store.serving import Server
 
-Answerable = TypeVar("Answerable", Response, Judgment, Comparison)
+Answerable = TypeVar("Answerable", Response, Judgment, Comparison, Metric)
 FLUSH_SECONDS = 0.2  # finished rows wait no longer than this for their transaction
 
 

@@ -2,6 +2,7 @@
 
     Prompt -> Response -> Judgment -> Pair -> PairSet -> Training -> Model -> Score
                        -> Comparison          DemonstrationSet -> Training
+                                      Pair -> Metric -> Summary -> Change
 
 A `Response` or `Judgment` without its answer is the request for it: the id is the same before and
 after, so "is it done?" is a lookup and running again is resuming. `replace()` adds the answer.
@@ -24,6 +25,9 @@ Role = Literal["past", "present", "future", "label", "exam", "unknown"]
 Finish = Literal["stop", "length"]
 Status = Literal["scored", "unreadable", "out_of_range", "truncated"]
 Method = Literal["generated", "expected", "reward", "given"]
+MetricKind = Literal["text", "forward", "gradient"]
+Control = Literal["", "draws", "shuffled"]
+Under = Literal["parent", "result", "base", ""]
 
 
 @dataclass(frozen=True)
@@ -378,5 +382,111 @@ class Item(Record):
             "task": self.task,
             "metric": self.metric,
             "question": self.question,
+            "settings": dict(self.settings),
+        }
+
+
+@dataclass(frozen=True)
+class Metric(Record):
+    """What one kind of measurement found of two answers to one prompt: of a pair, its chosen and its rejected one.
+
+    kind: "text" (model is None), "forward" (log-probabilities and features) or "gradient". settings: what decides the
+    numbers. found: name -> number, None where it is not finite or could not be measured; reason says why.
+    """
+
+    chosen: str
+    rejected: str
+    model: str | None
+    kind: MetricKind
+    settings: Mapping[str, Json]
+    # answer
+    found: Mapping[str, float | None] | None = None
+    reason: str = ""
+
+    def identity(self) -> Mapping[str, Json]:
+        return {
+            "chosen": self.chosen,
+            "rejected": self.rejected,
+            "model": self.model,
+            "kind": self.kind,
+            "settings": dict(self.settings),
+        }
+
+
+@dataclass(frozen=True)
+class Summary(Record):
+    """One metric over the pairs of a set, or over a control of it.
+
+    control: "" (the pairs themselves), "draws" (two draws of the present model for each prompt, nothing selected) or
+    "shuffled" (the pairs, their sides swapped at random: for metrics with a sign). under: the model it was measured
+    under, "parent" (trained from), "result" (trained to), "base" (M_0) or "" (by none), and model is its id.
+    low, high: bootstrap interval of the mean. missing: pairs without a finite value, left out of everything else.
+    """
+
+    pair_set: str
+    control: Control
+    metric: str
+    under: Under
+    model: str | None
+    settings: Mapping[str, Json]
+    # answer
+    n: int = 0
+    missing: int = 0
+    mean: float | None = None
+    sd: float | None = None
+    low: float | None = None
+    high: float | None = None
+    q05: float | None = None
+    q25: float | None = None
+    q50: float | None = None
+    q75: float | None = None
+    q95: float | None = None
+
+    def identity(self) -> Mapping[str, Json]:
+        return {
+            "pair_set": self.pair_set,
+            "control": self.control,
+            "metric": self.metric,
+            "under": self.under,
+            "model": self.model,
+            "settings": dict(self.settings),
+            "n": self.n,
+            "missing": self.missing,
+        }
+
+
+@dataclass(frozen=True)
+class Change(Record):
+    """How the mean of a metric changed from one pair set to a later one of the same run, and how its floor did.
+
+    ratio: after / before, with its bootstrap interval; p: of no change, corrected for the metrics of the run (Holm).
+    floor_ratio: the same of the draws control; None where it was not measured. detectable: the smallest fall, as a
+    ratio, that so many pairs show in four of five runs; needed: pairs a set to show a fall by a fifth as surely.
+    """
+
+    run: str
+    before: str
+    after: str
+    metric: str
+    under: Under
+    settings: Mapping[str, Json]
+    # answer
+    ratio: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+    floor_ratio: float | None = None
+    floor_low: float | None = None
+    floor_high: float | None = None
+    detectable: float | None = None
+    needed: int | None = None
+
+    def identity(self) -> Mapping[str, Json]:
+        return {
+            "run": self.run,
+            "before": self.before,
+            "after": self.after,
+            "metric": self.metric,
+            "under": self.under,
             "settings": dict(self.settings),
         }

@@ -45,4 +45,4 @@ def _read(name: str, value: Any) -> Any:
     if name == "sampling":
         data: Mapping[str, Any] = json.loads(value)
         return Sampling(float(data["temperature"]), float(data["top_p"]), int(data["max_tokens"]))
-    return json.loads(value) if name == "settings" else value
+    return json.loads(value) if name in ("settings", "found") else value

@@ -171,3 +171,82 @@ JOIN response r ON r.id = side.response
 JOIN model maker ON maker.id = r.model
 LEFT JOIN judgment j ON j.response = side.response AND j.judge = x.judge
 LEFT JOIN model judge ON judge.id = j.judge;
+
+-- The pair sets of each run with the training on each; of several launches of a run, the newest one's for a phase and turn.
+CREATE OR REPLACE VIEW run_sets AS
+SELECT
+    l.run, p.iteration, s.name AS phase, arg_max(p.subject, l.started) AS pair_set, arg_max(t.id, l.started) AS training,
+    arg_max(t.parent, l.started) AS parent, arg_max(t.reference, l.started) AS reference,
+    arg_max(t.model, l.started) AS result, arg_max(p.launch, l.started) AS launch, arg_max(p.position, l.started) AS position
+FROM step p
+JOIN launch l ON l.id = p.launch
+JOIN pair_set s ON s.id = p.subject
+JOIN step n ON n.launch = p.launch AND n.stage = 'train' AND n.position = (
+    SELECT min(x.position) FROM step x WHERE x.launch = p.launch AND x.stage = 'train' AND x.position > p.position
+)
+JOIN model m ON m.id = n.subject
+JOIN training t ON t.id = m.training
+WHERE p.stage = 'pair'
+GROUP BY l.run, p.iteration, s.name;
+
+-- What is compared: the pairs of every set (control = ''), and two draws of one model beside them (control = 'draws').
+CREATE OR REPLACE VIEW compared AS
+SELECT pair_set, '' AS control, id AS pair, prompt, chosen, rejected, chosen_score, rejected_score, gap FROM pairs
+UNION ALL
+SELECT pair_set, 'draws', NULL, prompt, chosen, rejected, chosen_score, rejected_score, chosen_score - rejected_score
+FROM control;
+
+-- The newest measurement of each two answers, kind and model.
+CREATE OR REPLACE VIEW measured AS
+SELECT x.*, n.name AS model_name FROM metric x JOIN launch l ON l.id = x.launch LEFT JOIN model n ON n.id = x.model
+QUALIFY row_number() OVER (PARTITION BY x.chosen, x.rejected, x.model, x.kind ORDER BY l.started DESC, x.id) = 1;
+
+-- One row per number: FROM metrics WHERE pair_set = 'guided@2' AND metric = 'gradient.norm'.
+CREATE OR REPLACE VIEW metrics AS
+SELECT
+    c.pair_set, c.control, c.pair, c.prompt, c.chosen, c.rejected, x.model, x.model_name,
+    x.kind || '.' || f.key AS metric, f.value::DOUBLE AS value, x.reason, x.settings
+FROM compared c
+JOIN measured x ON x.chosen = c.chosen AND x.rejected = c.rejected,
+LATERAL json_each(x.found) AS f;
+
+-- One row per pair and training on its set: log-probabilities before and after, DPO's implicit margin and weight.
+-- Source of margin and weight: DPO (arXiv 2305.18290); weight = sigma(-margin) is 0.5 where policy and reference agree.
+CREATE OR REPLACE VIEW trained_pairs AS
+WITH likelihood AS (
+    SELECT
+        chosen, rejected, model,
+        (found->>'chosen_logprob')::DOUBLE AS w, (found->>'rejected_logprob')::DOUBLE AS l
+    FROM measured WHERE kind = 'forward'
+),
+joined AS (
+    SELECT
+        s.run, s.iteration, s.phase, s.training, c.*, (t.settings->>'beta')::DOUBLE AS beta,
+        b.w AS chosen_before, b.l AS rejected_before, a.w AS chosen_after, a.l AS rejected_after,
+        r.w AS chosen_reference, r.l AS rejected_reference
+    FROM run_sets s
+    JOIN training t ON t.id = s.training
+    JOIN compared c ON c.pair_set = s.pair_set
+    LEFT JOIN likelihood b ON b.chosen = c.chosen AND b.rejected = c.rejected AND b.model = s.parent
+    LEFT JOIN likelihood a ON a.chosen = c.chosen AND a.rejected = c.rejected AND a.model = s.result
+    LEFT JOIN likelihood r ON r.chosen = c.chosen AND r.rejected = c.rejected AND r.model = s.reference
+),
+margins AS (
+    SELECT
+        *,
+        beta * ((chosen_before - chosen_reference) - (rejected_before - rejected_reference)) AS margin_before,
+        beta * ((chosen_after - chosen_reference) - (rejected_after - rejected_reference)) AS margin
+    FROM joined
+)
+SELECT
+    *, 1 / (1 + exp(margin_before)) AS weight_before, 1 / (1 + exp(margin)) AS weight,
+    chosen_before > rejected_before AS ranked_before, chosen_after > rejected_after AS ranked_after,
+    chosen_after < chosen_before AND rejected_after < rejected_before AS displaced
+FROM margins;
+
+CREATE OR REPLACE VIEW summaries AS
+SELECT x.*, s.name AS phase, s.iteration, m.name AS model_name
+FROM summary x JOIN pair_set s ON s.id = x.pair_set LEFT JOIN model m ON m.id = x.model;
+CREATE OR REPLACE VIEW changes AS
+SELECT x.*, b.name AS phase, b.iteration AS iteration_before, a.iteration AS iteration_after
+FROM change x JOIN pair_set b ON b.id = x.before JOIN pair_set a ON a.id = x.after;
