@@ -8,11 +8,21 @@
     ├── EngineError      an engine did not start, died or answered nonsense
     ├── JudgeError       too few verdicts can be used
     ├── GateError        too few pairs would survive the trainer's tokenisation
-    └── TrainerError     the trainer refused, died or left an incomplete checkpoint
+    ├── TrainerError     the trainer refused, died or left an incomplete checkpoint
+    └── OutputError      a file beside the store cannot be written: a full disk, a forbidden place
 
 A message has three parts: what is wrong with which value, where it stands, and the remedy.
 The command line prints the message without a traceback and exits with the class's code.
 """
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 
 
 class ToolkitError(Exception):
@@ -60,3 +70,19 @@ class GateError(ToolkitError):
 
 class TrainerError(ToolkitError):
     exit_code = 8
+
+
+class OutputError(ToolkitError):
+    exit_code = 9
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What the operating system says to a write at or under this path, as an OutputError."""
+    try:
+        yield
+    except OSError as error:
+        full = "free some space and run the same command again: it resumes"
+        remedy = full if error.errno in _FULL else "choose a place with --store where this user may write"
+        where = error.filename or path
+        raise OutputError(f"cannot write: {error.strerror or error}", where=where, remedy=remedy) from error

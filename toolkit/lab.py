@@ -112,17 +112,22 @@ class Lab:
         path = self.path(model)
         checkpoint.verify(path, trust_remote_code=self.recipe.trust_remote_code)
         if checkpoint.weights_digest(path) != model.weights:
-            raise InputError(
-                f"the weights of {model.name} ({model.id}) changed since they were stored",
-                where=path,
-                remedy="restore the checkpoint from a backup, or start a new store",
-            )
+            raise self._changed(f"the weights of {model.name} ({model.id})", path)
         return path
 
+    def _changed(self, what: str, path: Path) -> InputError:
+        remedy = "restore the checkpoint from a backup, or start a new store"
+        return InputError(f"{what} changed since they were stored", where=path, remedy=remedy)
+
     def chat(self, model: Model) -> Chat:
-        """The chat template of this model, loaded and checked once for each distinct one."""
+        """The chat template of this model, loaded and checked once for each distinct one. Raises InputError."""
         if model.template not in self._chats:
-            self._chats[model.template] = Chat.load(self.path(model), self.recipe.trust_remote_code)
+            path = self.path(model)
+            checkpoint.verify(path, trust_remote_code=self.recipe.trust_remote_code)
+            chat = Chat.load(path, self.recipe.trust_remote_code)
+            if checkpoint.template_digest(path) != model.template:
+                raise self._changed(f"the tokenizer or template of {model.name} ({model.id})", path)
+            self._chats[model.template] = chat
         return self._chats[model.template]
 
     def engine(self, model: Model) -> Engine:

@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from toolkit.config import Recipe, load
-from toolkit.errors import RecipeError, ToolkitError
+from toolkit.errors import RecipeError, ToolkitError, writing
 from toolkit.lab import Lab
 from toolkit.provenance import capture
 from toolkit.records import Model
@@ -84,7 +84,8 @@ def execute(recipe: RecipeFunction, options: Options) -> None:
         if options.plan:
             print(plan_text(lab.steps))
         else:
-            report_run(lab.store, launch, lab.folder / "reports")
+            with writing(lab.folder / "reports"):
+                report_run(lab.store, launch, lab.folder / "reports")
             _say_if_nothing_was_left(lab)
 
 

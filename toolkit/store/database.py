@@ -13,7 +13,9 @@ Views for people (plural names) are `views.sql`; questions with a name are `quer
 from __future__ import annotations
 
 import json
+import os
 import re
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +42,8 @@ class Store:
             _make_folder(path)
         if path is not None and read_only and not path.exists():
             raise StoreError(f"no store {path}", remedy="run a recipe first, or name the file with --store")
+        if path is not None and not path.exists():
+            _create(path)
         with boundary(path):
             self._db = duckdb.connect(str(path or ":memory:"), read_only=read_only, config=_CONFIG)
             self._db.execute("SET TimeZone = 'UTC'")
@@ -203,19 +207,24 @@ def boundary(path: Path | None) -> Iterator[None]:
                 where=path or "memory",
                 remedy="wait until that process ends, or give this one another file with --store",
             ) from error
-        if re.search(r"(?i)no space left|not enough space|file too large|quota exceeded", text):
-            problem, remedy = "the disk is full", "free some space and run the same command again: it resumes"
-        elif "Permission denied" in text or "read-only" in text.lower():
-            problem, remedy = "the store cannot be written", "choose a writable place with --store"
-        elif "WAL file" in text:
-            problem = f"the write-ahead log is damaged: {text.splitlines()[0]}"
-            remedy = f"restore {path} and {path}.wal from a backup; without one, move the .wal file away: what was "
-            remedy += "committed since the last checkpoint is then lost"
-        elif "not a valid DuckDB database" in text:
-            problem, remedy = "the file is not a DuckDB database", "name another file with --store"
-        else:
-            problem, remedy = text, ""
-        raise StoreError(problem, where=path or "memory", remedy=remedy) from error
+        raise _renamed(text, path) from error
+
+
+def _renamed(text: str, path: Path | None) -> StoreError:
+    """What DuckDB or the operating system said, as an error of ours."""
+    if re.search(r"(?i)no space left|not enough space|file too large|quota exceeded", text):
+        problem, remedy = "the disk is full", "free some space and run the same command again: it resumes"
+    elif "Permission denied" in text or "read-only" in text.lower():
+        problem, remedy = "the store cannot be written", "choose a writable place with --store"
+    elif "WAL file" in text:
+        problem = f"the write-ahead log is damaged: {text.splitlines()[0]}"
+        remedy = f"restore {path} and {path}.wal from a backup; without one, move the .wal file away: what was "
+        remedy += "committed since the last checkpoint is then lost"
+    elif "not a valid DuckDB database" in text:
+        problem, remedy = "the file is not a DuckDB database", "name another file with --store"
+    else:
+        problem, remedy = text, ""
+    return StoreError(problem, where=path or "memory", remedy=remedy)
 
 
 def _make_folder(path: Path) -> None:
@@ -225,6 +234,19 @@ def _make_folder(path: Path) -> None:
         raise StoreError(
             f"cannot make the folder {path.parent}: {error.strerror}", remedy="choose a writable place with --store"
         ) from error
+
+
+def _create(path: Path) -> None:
+    """An empty database appears under its name in one step: a kill or a full disk meanwhile leaves no half of one,
+    which DuckDB would refuse to open."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+            made = Path(folder) / path.name
+            with boundary(path):
+                duckdb.connect(str(made)).close()
+            os.rename(made, path)
+    except OSError as error:
+        raise _renamed(str(error), path) from error
 
 
 def _text(value: Any) -> str | None:

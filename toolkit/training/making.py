@@ -18,7 +18,7 @@ from typing import Any
 
 from toolkit import config
 from toolkit.engines import checkpoint
-from toolkit.errors import TrainerError
+from toolkit.errors import InputError, TrainerError, writing
 from toolkit.identity import Json
 from toolkit.lab import Lab, Step
 from toolkit.progress import Progress
@@ -57,13 +57,15 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a finished training left: rows trained on, batch, rows unseen per epoch, seconds, step log."""
+    """What a finished training left: rows trained on, batch, rows unseen per epoch, seconds, step log, and the digest
+    of the weights, "" where a toolkit that did not write it made them."""
 
     rows: int
     batch: int
     unseen: int
     seconds: float
     steps: list[dict[str, float | None]]
+    weights: str = ""
 
 
 def made(lab: Lab, task: Task) -> Model:
@@ -89,9 +91,22 @@ def _known(lab: Lab, training: Training) -> Model | None:
 def _adopted(lab: Lab, training: Training, task: Task) -> Model:
     final = lab.folder / "models" / training.id
     if not checkpoint.is_trained(final):
-        _make(lab, training, task, final)
-    outcome = Outcome(**json.loads((final / checkpoint.OUTCOME).read_text(encoding="utf-8")))
-    return _store(lab, training, task, outcome)
+        with writing(lab.folder / "trainings" / training.id):
+            _make(lab, training, task, final)
+    return _store(lab, training, task, _left(final))
+
+
+def _left(final: Path) -> Outcome:
+    """What the training left there, its weights as they were then. Raises InputError."""
+    remedy = "remove this directory and run the same command again: it trains again"
+    checkpoint.verify(final)
+    try:
+        outcome = Outcome(**json.loads((final / checkpoint.OUTCOME).read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise InputError(f"no outcome of a training: {error}", where=final / checkpoint.OUTCOME, remedy=remedy) from error
+    if outcome.weights and outcome.weights != checkpoint.weights_digest(final):
+        raise InputError("the weights changed since the training left them", where=final, remedy=remedy)
+    return outcome
 
 
 def _make(lab: Lab, training: Training, task: Task, final: Path) -> None:
@@ -124,9 +139,10 @@ def _make(lab: Lab, training: Training, task: Task, final: Path) -> None:
             remedy="report this: the gate missed a case",
         )
     checkpoint.adopt_tokenizer(job.policy, job.output)
-    outcome = Outcome(len(report.kept), batch, unseen, result.seconds, [dict(step) for step in result.steps])
-    (job.output / checkpoint.OUTCOME).write_text(json.dumps(asdict(outcome)), encoding="utf-8")
     checkpoint.verify(job.output)
+    weights = checkpoint.weights_digest(job.output)
+    outcome = Outcome(len(report.kept), batch, unseen, result.seconds, [dict(step) for step in result.steps], weights)
+    (job.output / checkpoint.OUTCOME).write_text(json.dumps(asdict(outcome)), encoding="utf-8")
     final.parent.mkdir(parents=True, exist_ok=True)
     checkpoint.promote(job.output, final)
 
