@@ -174,7 +174,8 @@ def _above(chart: Histogram, frame: Frame) -> str:
     if chart.mean is None:
         return ""
     point, y = chart.mean, TOP + 8
-    low, high = frame.across(_or(point.low, point.y)), frame.across(_or(point.high, point.y))
+    ends = (_or(point.low, point.y), _or(point.high, point.y))
+    low, high = (frame.across(min(max(end, frame.x[0]), frame.x[1])) for end in ends)
     span = f'<path class="whisker" d="M{low:.1f} {y}H{high:.1f}M{low:.1f} {y - 3}V{y + 3}M{high:.1f} {y - 3}V{y + 3}"/>'
     return f'<g class="line own c0">{span}{_mark(frame.across(point.x), y, point, 3.6)}</g>'
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,9 @@ def curves(scope: Scope) -> Section:
     sql = _CHANGES.format(runs=listed(scope.runs), run=quoted(scope.run))
     changes = ask(scope.store, "Changes from one iteration to the next", sql)
     said = (_READ, _CHANGED) if changes.rows else (_READ,)
-    return Section("Over iterations", said, tuple(figures), (changes.asked,) if changes.rows else ())
+    return Section(
+        "Over iterations", said, tuple(figures), (replace(changes.asked, open=True),) if changes.rows else ()
+    )
 
 
 def _figure(scope: Scope, shown: Shown) -> Figure | None:
@@ -59,7 +62,7 @@ def _missing(scope: Scope, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     commands = ", ".join(f"python -m toolkit diagnose {run}" for run in absent)
     lost = sum(row["missing"] for row in rows)
     said = [f"Not measured for {', '.join(absent)}: {commands}."] if absent else []
-    return [*said, f"{lost} values are not finite and in no mean."] if lost else said
+    return [*said, f"Values that are not finite, and in no mean: {lost}."] if lost else said
 
 
 def _lines(scope: Scope, rows: Sequence[Mapping[str, Any]]) -> list[Line]:

@@ -28,7 +28,7 @@ _LIKE = """SELECT DISTINCT run FROM run_sets WHERE run <> {run} AND iteration = 
 AND parent IN (SELECT parent FROM run_sets WHERE run = {run} AND iteration = 0) ORDER BY run"""
 _SETS = "SELECT iteration, phase, pair_set, position FROM run_sets WHERE run = {run} ORDER BY iteration, position"
 _MEASURED = """SELECT
-    s.iteration, s.pair_set AS "set", c.control = 'draws' AS "of two draws",
+    s.iteration, s.pair_set AS "set", CASE c.control WHEN '' THEN 'pairs' ELSE 'two draws' END AS "what",
     count(DISTINCT (c.chosen, c.rejected)) AS pairs,
     count(DISTINCT (c.chosen, c.rejected)) FILTER (x.kind = 'text') AS texts,
     count(DISTINCT (c.chosen, c.rejected)) FILTER (x.kind = 'forward' AND x.model = s.parent) AS "likelihoods before",
