@@ -25,7 +25,9 @@ from typing import Any
 from toolkit.diagnostics.sequences import Sides, batches
 
 BUDGET = 2048  # tokens of a batch, padding included: about 3 GB for a model of 135M parameters in float32
-Products = Mapping[tuple[str, str], Sequence[float]]  # layer and group: chosen . chosen, rejected . rejected, chosen . rejected
+Products = Mapping[
+    tuple[str, str], Sequence[float]
+]  # layer and group: chosen . chosen, rejected . rejected, chosen . rejected
 
 
 def directional_gradients(

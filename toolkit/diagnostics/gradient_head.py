@@ -74,6 +74,9 @@ def cross(kept: Kept, table: forms.Two) -> Tensor:
     """What a shared table adds to the products beside |G^T H|^2 and |E|^2, from a pair's embedding gradients."""
     split = len(table[0])
     both = torch.cat(table)
-    sums = [(columns * (features @ both.T)).double().sum(0) for features, columns in zip(kept.features, kept.columns, strict=True)]
+    sums = [
+        (columns * (features @ both.T)).double().sum(0)
+        for features, columns in zip(kept.features, kept.columns, strict=True)
+    ]
     (ww, wl), (lw, ll) = ((one[:split].sum(), one[split:].sum()) for one in sums)
     return torch.stack([2 * ww, 2 * ll, wl + lw])

@@ -53,7 +53,9 @@ def parts(model: Any, last_blocks: int | None = None) -> tuple[Part, ...]:
     layers = {name: _layer(model, name, module, prefix) for name, module in owners}
     short = Counter((layers[name], _tail(name, 1)) for name, _ in owners)
     return tuple(
-        Part(name, module, _kind(model, module), layers[name], _tail(name, 1 + (short[layers[name], _tail(name, 1)] > 1)))
+        Part(
+            name, module, _kind(model, module), layers[name], _tail(name, 1 + (short[layers[name], _tail(name, 1)] > 1))
+        )
         for name, module in owners
         if last_blocks is None or (layers[name].isdigit() and int(layers[name]) >= first)
     )
@@ -195,7 +197,9 @@ def _does_as_told(part: Part, inputs: Any, output: Any) -> bool:
     module = part.module
     if part.kind == "scale":
         trial = torch.rand_like(module.weight)
-        return _close(_with_scale(module, inputs, trial), _with_scale(module, inputs, 0.0) + trial * unit(module, inputs))
+        return _close(
+            _with_scale(module, inputs, trial), _with_scale(module, inputs, 0.0) + trial * unit(module, inputs)
+        )
     if part.kind == "input":
         return _close(output, module.weight[inputs] * embedding_factor(module, inputs))
     return True
