@@ -93,7 +93,7 @@ def test_gradients_after_training_are_measured_where_asked(path: Path) -> None:
 
 
 def test_a_run_that_is_not_there_is_named_with_those_that_are(path: Path) -> None:
-    with Store(path, read_only=True) as store, pytest.raises(InputError, match="no run 'other'.*\n.*\n.*tiny"):
+    with Store(path, read_only=True) as store, pytest.raises(InputError, match=r"no run 'other'.*\n.*\n.*tiny"):
         recipe_of(store, "other")
 
 

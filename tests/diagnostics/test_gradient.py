@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -330,9 +330,9 @@ def test_no_weight_gradient_of_vocabulary_size_is_formed() -> None:
 
 
 @pytest.fixture(scope="module")
-def real() -> Iterator[Any]:
+def real() -> Any:
     needs(embedded.PACKAGE)
-    yield load_network(embedded.prepare())
+    return load_network(embedded.prepare())
 
 
 @pytest.mark.real

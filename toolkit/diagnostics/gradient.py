@@ -1,12 +1,12 @@
-"""The directional gradient of a pair: grad log pi(chosen | prompt) - grad log pi(rejected | prompt), exact, all parameters.
+"""The directional gradient of a pair: grad log pi(chosen | prompt) - grad log pi(rejected | prompt), exact.
 
 It is the direction in which DPO moves the policy on that pair: the gradient of its loss is -beta sigma(-r) times it, r
 being the implicit reward margin. Log-probabilities are sums over the answer's tokens. Names, per pair:
 
     norm, chosen_norm, rejected_norm   of the directional gradient, and of either answer's
     cosine                             between the two answers' gradients
-    layer/0, layer/embedding ...       shares of the squared norm, sum 1: blocks, embedding (the output's too where it is
-    group/q_proj ...                   the same table), head, norm; and by the modules' own names
+    layer/0, layer/embedding ...       shares of the squared norm, sum 1: blocks, embedding (the output's too where it
+    group/q_proj ...                   is the same table), head, norm; and by the modules' own names
 
 A batch takes one forward and one backward pass (gradient_pass.py). A model that has parameters without a batched form
 takes one backward pass for each answer (gradient_each.py); `uncovered` says why. Both are checked against each other

@@ -1,6 +1,6 @@
-"""What a layer adds to the squared norms and the dot product of two gradients, from its inputs A and output gradients G.
+"""What a layer adds to squared norms and dot product of two gradients, from its inputs A and output gradients G.
 
-One example is one answer: its gradient of a weight is G^T A, summed over tokens. For the two answers of a pair each form
+One example is one answer: its gradient of a weight is G^T A, summed over tokens. For both answers of a pair each form
 returns (chosen . chosen, rejected . rejected, chosen . rejected) in float64, shape [pairs, 3]; these add over layers.
 
     linear     sum((A A^T) * (G G^T)) over token pairs, or |G^T A|^2 with the product formed a few rows at a time
@@ -125,7 +125,7 @@ def embedding(gradients: Tensor, ids: Tensor, chunks: Sequence[Chunk]) -> Tensor
 
 def _same(ids: Two) -> Three:
     chosen, rejected = (side[:, :, None] for side in ids)
-    return tuple((a == b.mT).float() for a, b in ((chosen, chosen), (rejected, rejected), (chosen, rejected)))  # type: ignore[return-value]
+    return tuple((a == b.mT).float() for a, b in ((chosen, chosen), (rejected, rejected), (chosen, rejected)))
 
 
 def dots(chosen: Tensor, rejected: Tensor) -> Tensor:

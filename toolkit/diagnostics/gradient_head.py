@@ -28,7 +28,7 @@ class Kept:
 
 
 class Head:
-    """Fills `gradient`, of the body's features; adds up a pair's products in `found` and `kept` where they are counted."""
+    """Fills `gradient`, of the body's features; adds up products in `found` and `kept` where they are counted."""
 
     def __init__(self, module: Any, features: Tensor, *, counted: bool, tied: bool) -> None:
         self.module, self.features = module, features.detach()

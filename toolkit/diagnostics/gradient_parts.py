@@ -187,10 +187,10 @@ def _misfit(part: Part, calls: list[tuple[Any, Any, int]], ids: Any) -> str:
 def _has_rows(part: Part, inputs: Any, output: Any, ids: Any) -> bool:
     """Whether answers can be told apart: they are the rows, and, but for a scale, tokens come next."""
     if part.kind == "embedding":
-        return inputs.dim() == 2 and output.dim() == 3 and output.shape[1] == ids.shape[1]
+        return bool(inputs.dim() == 2 and output.dim() == 3 and output.shape[1] == ids.shape[1])
     if part.kind == "scale":
-        return output.shape == inputs.shape and output.shape[0] == len(ids)
-    return inputs.shape[:2] == output.shape[:2] == ids.shape and output.dim() == 3
+        return bool(output.shape == inputs.shape and output.shape[0] == len(ids))
+    return bool(inputs.shape[:2] == output.shape[:2] == ids.shape and output.dim() == 3)
 
 
 def _does_as_told(part: Part, inputs: Any, output: Any) -> bool:

@@ -5,7 +5,7 @@ Each layer's input is kept until the gradient of its output arrives; the two are
 (gradient_forms.py) and freed. Both answers enter with a positive sign: rows of a batch do not meet, so the gradient of
 chosen minus rejected follows from the products.
 
-No attention mask is given: padding stands at the right of causal models, where no token sees it and its gradient is zero.
+No attention mask is given: padding stands at the right of causal models, where no token sees it, its gradient is zero.
 The last token of an answer predicts nothing and is no input.
 """
 
