@@ -13,6 +13,7 @@ import pytest
 from tests.conftest import needs
 from tests.diagnostics.networks import ARCHITECTURES, network, some_pairs
 from toolkit.diagnostics.forward import forward
+from toolkit.diagnostics.head import Head
 from toolkit.diagnostics.sequences import Sides
 from toolkit.errors import InputError
 
@@ -141,6 +142,16 @@ def test_logits_are_made_in_slices_and_for_answers_alone(monkeypatch: pytest.Mon
     assert max(seen[2:]) == 4
     answers = {(pair.prompt, side) for pair in pairs for side in (pair.chosen, pair.rejected)}
     assert sum(seen[2:]) == sum(len(tokens) - prompt for prompt, tokens in answers)
+
+
+def test_a_large_vocabulary_puts_no_bias_on_the_log_probabilities() -> None:
+    torch.manual_seed(0)
+    output = torch.nn.Linear(32, 50_000, bias=False)
+    features, targets = torch.randn(64, 32) * 4, torch.randint(50_000, (64,))
+    with torch.no_grad():
+        found = Head(output, 1, None).logprobs(features, targets).double()
+        exact = output(features).double().log_softmax(1).gather(1, targets[:, None])[:, 0]
+    assert abs(float((found - exact).mean())) < 1e-6
 
 
 def test_no_pairs_are_no_work() -> None:

@@ -70,6 +70,5 @@ def test_a_prompt_that_merges_with_an_answer_is_a_reason(chat: Chat, monkeypatch
 
 
 def test_an_answer_nobody_gave_is_a_reason(chat: Chat) -> None:
-    assert (
-        sides(chat, ASKED, (answer(ASKED, "a"), answer(ASKED, None, 1)), LIMIT) == "no_text: rejected was not answered"
-    )
+    found = sides(chat, ASKED, (answer(ASKED, "a"), answer(ASKED, None, 1)), LIMIT)
+    assert found == "no_text: rejected was not answered"
