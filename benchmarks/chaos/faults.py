@@ -101,7 +101,7 @@ def trainers() -> list[Fault]:
         "cut": ("trainer ended with exit code 1", "trainer.log"),
         "rows": ("the trainer kept 3 of", "report this"),
         "short": ("the trainer made 0 of 1 steps", "did not save"),
-        "log": ("steps.jsonl", "no step"),
+        "log": ("steps.jsonl", "is no step of a training"),
     }
     return [trainer(fault, *says) for fault, says in told.items()]
 
@@ -182,6 +182,8 @@ def checkpoints() -> list[Fault]:
         ("weights cut off", lambda path: cut(path / "model.safetensors", 3), damaged),
         ("header damaged", lambda path: overwrite(path / "model.safetensors", 8, b"#"), damaged),
         ("tokenizer vanished", lambda path: (path / "tokenizer.json").unlink(), ("no tokenizer", "tokenizer files")),
+        ("template changed", lambda path: edit(path / "tokenizer_config.json", "<|im_start|>", "<|im_begin|>"),
+         ("the tokenizer or template of", "changed since they were stored", "models/", "restore the checkpoint")),
         ("config is garbage", lambda path: overwrite(path / "config.json", 0, b"garbage"), ("not valid JSON", "config.json")),
     ]  # fmt: skip
     return [checkpoint(name, deed, says) for name, deed, says in cases] + [unadopted()]
@@ -214,7 +216,7 @@ def unadopted() -> Fault:
         shutil.rmtree(folder / "models")
 
     before = {"at": "toolkit.engines.checkpoint:promote", "act": "SIGKILL"}
-    says = ("changed since the training", "models/", "remove")
+    says = ("the weights changed since the training left them", "models/", "remove this directory")
     return Fault("checkpoint", "one bit flipped before adoption", "error", before=before, spoil=spoil, mend=mend, says=says)
 
 
@@ -236,6 +238,11 @@ def overwrite(path: Path, at: int, words: bytes) -> None:
     data = bytearray(path.read_bytes())
     data[at : at + len(words)] = words
     path.write_bytes(data)
+
+
+def edit(path: Path, words: str, instead: str) -> None:
+    """Other words in a file of text."""
+    path.write_text(path.read_text().replace(words, instead))
 
 
 def logs() -> list[Fault]:

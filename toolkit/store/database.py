@@ -244,9 +244,21 @@ def _create(path: Path) -> None:
             made = Path(folder) / path.name
             with boundary(path):
                 duckdb.connect(str(made)).close()
-            os.rename(made, path)
+            _appear(made, path)
+    except FileExistsError:  # another process was faster; what it writes must not be replaced
+        return
     except OSError as error:
         raise _renamed(str(error), path) from error
+
+
+def _appear(made: Path, path: Path) -> None:
+    try:
+        os.link(made, path)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links: not in one step there
+        with path.open("xb") as file:
+            file.write(made.read_bytes())
 
 
 def _text(value: Any) -> str | None:
