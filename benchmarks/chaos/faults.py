@@ -155,7 +155,7 @@ def disks() -> list[Fault]:
     handed = ("File too large", "free some space")
     places = [
         ("hand-off", f"{MAKING}:_export", "before", handed),
-        ("checkpoint", f"{MAKING}:run_trainer", "before", ("free some space",)),
+        ("training", f"{MAKING}:run_trainer", "before", ("free some space",)),
         ("outcome", "toolkit.engines.checkpoint:adopt_tokenizer", "after", handed),
         ("report", "toolkit.recipes.run:report_run", "before", handed),
     ]
@@ -167,7 +167,7 @@ def disks() -> list[Fault]:
              for n in (0, 40_000, 400_000)]  # fmt: skip
     inserts = [
         Fault("disk full", f"at insert {n}", "error", says=store,
-              inside={"at": INSERT, "number": n, "act": "full at 40_000".replace("_", "")}) for n in (7, 30)
+              inside={"at": INSERT, "number": n, "act": "full at 40000"}) for n in (7, 30)
     ]  # fmt: skip
     return found + sizes + inserts
 
