@@ -10,8 +10,8 @@ being the implicit reward margin. Log-probabilities are sums over the answer's t
 
 A batch takes one forward and one backward pass (gradient_pass.py). A model that has parameters without a batched form
 takes one backward pass for each answer (gradient_each.py); `uncovered` says why. Both are checked against each other
-in float32 (tests). The norm is the root of a difference of products, so where it is far below both answers' own norms it
-is rounding, in bfloat16 sooner than in float32.
+in float32 (tests). The norm is the root of a difference of products, so where it is far below both answers' own norms
+it is rounding, in bfloat16 sooner than in float32.
 
 Left out: models that are not causal, training mode (dropout), random projections.
 """

@@ -38,7 +38,7 @@ SHOWN = (
     ),
     Shown(
         "rank_gap", ("",), "Rank gap", "share of the ranks",
-        "The same gap in ranks among all answers to the prompt that this judge scored, which a judge that merely uses "
+        "The same gap in ranks among all answers that the pair could be chosen from, which a judge that merely uses "
         "less of its scale leaves as it is.",
     ),
     Shown(
