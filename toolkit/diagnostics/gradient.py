@@ -10,8 +10,8 @@ being the implicit reward margin. Log-probabilities are sums over the answer's t
 
 A batch takes one forward and one backward pass (gradient_pass.py). A model that has parameters without a batched form
 takes one backward pass for each answer (gradient_each.py); `uncovered` says why. Both are checked against each other
-in float32 to 1e-4 (tests). The norm is the root of a difference of products: below 1e-3 of the answers' own norms
-it is rounding, and in bfloat16 far earlier.
+in float32 (tests). The norm is the root of a difference of products, so where it is far below both answers' own norms
+it is rounding, in bfloat16 sooner than in float32.
 
 Left out: models that are not causal, training mode (dropout), random projections.
 """
@@ -24,10 +24,9 @@ from typing import Any
 
 from toolkit.diagnostics.sequences import Sides, batches
 
-BUDGET = 2048  # tokens of a batch, padding included: about 3 GB for a model of 135M parameters in float32
-Products = Mapping[
-    tuple[str, str], Sequence[float]
-]  # layer and group: chosen . chosen, rejected . rejected, chosen . rejected
+BUDGET = 2048  # tokens of a batch, padding included
+# By layer and group: chosen . chosen, rejected . rejected, chosen . rejected
+Products = Mapping[tuple[str, str], Sequence[float]]
 
 
 def directional_gradients(

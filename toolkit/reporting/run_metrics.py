@@ -38,8 +38,8 @@ SHOWN = (
     ),
     Shown(
         "rank_gap", ("",), "Rank gap", "share of the ranks",
-        "The same gap in ranks among all scores of its set, which a judge that merely uses less of its scale leaves as "
-        "it is.",
+        "The same gap in ranks among all answers that the pair could be chosen from, which a judge that merely uses "
+        "less of its scale leaves as it is.",
     ),
     Shown(
         "gradient.norm", ("parent",), "Directional gradient norm", "norm",
