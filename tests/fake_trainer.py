@@ -2,8 +2,7 @@
 
 The new checkpoint is the policy's with other weights and another salt for the scripted engine. FAKE_TRAINER_FAIL lets
 it fail: `exit` dies with a message; `killed` is killed before, `between` while it saves; `partial` leaves a broken
-checkpoint; `cut` finds the hand-off cut off within a line, `rows` between two; `short` ends well without having done
-all; `log` leaves a step log that is none.
+checkpoint; `short` ends well without having done all; `log` leaves a step log that is none.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ def main() -> None:
         return
     if FAULT == "exit":
         raise SystemExit("RuntimeError: out of memory, says the fake trainer")
-    rows = read(Path(flag("data.dataset")))
+    rows = [json.loads(line) for line in Path(flag("data.dataset")).read_text().splitlines()]
     policy, output = Path(flag("model.model_name_or_path")), Path(flag("ckpt.output_dir"))
     log_steps(rows)
     die_if("killed")
@@ -46,14 +45,6 @@ def main() -> None:
     weights = bytearray((policy / "model.safetensors").read_bytes())
     weights[-4] = (weights[-4] + 1 + len(rows)) % 256
     (output / "model.safetensors").write_bytes(weights[:-2] if FAULT == "partial" else weights)
-
-
-def read(path: Path) -> list[object]:
-    text = path.read_text()
-    if FAULT == "cut":
-        text = text[:-20]
-    lines = text.splitlines()
-    return [json.loads(line) for line in (lines[:-1] if FAULT == "rows" else lines)]
 
 
 def log_steps(rows: list[object]) -> None:

@@ -1,8 +1,8 @@
 """Starts launches quickly: one process imports what a launch imports (7 s on two cores), and each launch is its fork.
 
 A launch has a session of its own, the command line, the environment and the ends that it would have as
-`python -m toolkit.recipes.temporal`; its words go through a pipe to a file. To the nursery goes one JSON line a launch; back come two:
-its process id, and how it ended.
+`python -m toolkit.recipes.temporal`; its words go through a pipe to a file. To the nursery goes one JSON line a
+launch; back come two: its process id, and how it ended.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ import sys
 import threading
 import time
 import traceback
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,9 @@ class Launch:
 
     arguments: list[str]
     log: Path
-    environment: dict[str, str] = field(default_factory=dict)
-    fault: dict[str, Any] = field(default_factory=dict)
-    without: str = ""
+    environment: Mapping[str, str]
+    fault: Mapping[str, Any]
+    without: str
 
 
 class Nursery:
@@ -41,8 +42,8 @@ class Nursery:
 
     def __init__(self) -> None:
         self._reader: threading.Thread | None = None
-        line = [sys.executable, __file__]
-        self._process = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
+        line = [sys.executable, "-m", "benchmarks.chaos.nursery"]
+        self._process = subprocess.Popen(line, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
         self._hear(60.0)
 
     def start(self, launch: Launch) -> int:
@@ -83,7 +84,6 @@ def main() -> None:
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     os.environ["TOKENIZERS_PARALLELISM"] = "false"  # threads that a fork would not have
-    sys.path.insert(0, str(ROOT))
     import transformers.tokenization_utils_fast  # noqa: F401
     from transformers import AutoTokenizer  # noqa: F401
 

@@ -1,7 +1,8 @@
-"""What faults are tried on: a model of one weight, eight prompts, and a recipe of two iterations that a second does.
+"""What faults are tried on, and how a store is held against another.
 
-Engine and trainer are fakes at the process borders: the scripted engine, `tests/fake_trainer.py` where OpenRLHF would
-run, `fakes/vllm.py` where vLLM would. Everything between them is the toolkit's own.
+The small stand is a model of one weight, eight prompts, and a recipe of two iterations that a second does. Engine and
+trainer are fakes at the process borders: the scripted engine, `tests/fake_trainer.py` where OpenRLHF would run,
+`fakes/vllm.py` where vLLM would. Everything between them is the toolkit's own. The real stand has no fake.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.conftest import write_tokenizer, write_weights
+from tests.recipes.test_real_loop import SMALL
 from toolkit.commands.doctor import examine
+from toolkit.engines import embedded
 from toolkit.store.database import Store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,13 +41,15 @@ Rows = dict[str, Counter[str]]
 
 @dataclass(frozen=True)
 class Stand:
-    """A folder with model, prompts, recipe and the interpreters of the fakes."""
+    """A folder, and what names the recipe on the command line of `toolkit.recipes.temporal`."""
 
     folder: Path
+    recipe: tuple[str, ...]
 
     @classmethod
     def made(cls, folder: Path) -> Stand:
-        stand = cls(folder)
+        """The small one: model, prompts, recipe, and the interpreters of the fakes."""
+        stand = cls(folder, ("--config", str(folder / "recipe.toml")))
         stand.model.mkdir(parents=True)
         write_tokenizer(stand.model)
         write_weights(stand.model / "model.safetensors")
@@ -52,30 +57,33 @@ class Stand:
         (stand.model / "generation_config.json").write_text(json.dumps({"eos_token_id": 2, "pad_token_id": 0}))
         (stand.model / "scripted.json").write_text(json.dumps({"salt": "M_0"}))
         (folder / "prompts.txt").write_text("".join(f"question number {i}?\n" for i in range(8)))
-        stand.recipe.write_text(RECIPE.format(folder=folder))
-        stand._interpreter("trainer", f'exec "{sys.executable}" "{ROOT}/tests/fake_trainer.py" "$@"')
+        (folder / "recipe.toml").write_text(RECIPE.format(folder=folder))
+        interpreter(folder / "bin" / "trainer", f'exec "{sys.executable}" "{ROOT}/tests/fake_trainer.py" "$@"')
         fakes = f"{Path(__file__).parent / 'fakes'}:{ROOT}"
-        stand._interpreter("vllm", f'PYTHONPATH="{fakes}" exec "{sys.executable}" "$@"')
+        interpreter(folder / "bin" / "vllm", f'PYTHONPATH="{fakes}" exec "{sys.executable}" "$@"')
         return stand
+
+    @classmethod
+    def real(cls, folder: Path) -> Stand:
+        """The embedded model, vLLM and OpenRLHF, with as little work as runs every stage."""
+        embedded.prepare()
+        return cls(folder, ("--iters", "1", *(word for change in SMALL for word in ("--set", change))))
 
     @property
     def model(self) -> Path:
         return self.folder / "M_0"
 
-    @property
-    def recipe(self) -> Path:
-        return self.folder / "recipe.toml"
-
     def arguments(self, store: Path, changes: tuple[str, ...] = ()) -> list[str]:
         """What follows `python -m toolkit.recipes.temporal`."""
         sets = [word for change in changes for word in ("--set", change.format(stand=self.folder))]
-        return ["--config", str(self.recipe), "--store", str(store), *sets]
+        return [*self.recipe, "--store", str(store), *sets]
 
-    def _interpreter(self, name: str, line: str) -> None:
-        path = self.folder / "bin" / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(f"#!/bin/sh\n{line}\n")
-        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+def interpreter(path: Path, line: str) -> None:
+    """A shell script that stands in for a Python."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{line}\n")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
 
 def content(path: Path) -> Rows:

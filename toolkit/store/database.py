@@ -237,13 +237,12 @@ def _make_folder(path: Path) -> None:
 
 
 def _create(path: Path) -> None:
-    """An empty database appears under its name in one step: a kill or a full disk meanwhile leaves no half of one,
-    which DuckDB would refuse to open."""
+    """An empty database appears under its name in one step: the half of one, which a kill meanwhile or a full disk
+    would leave, DuckDB refuses to open ever after."""
     try:
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder, boundary(path):
             made = Path(folder) / path.name
-            with boundary(path):
-                duckdb.connect(str(made)).close()
+            duckdb.connect(str(made)).close()
             _appear(made, path)
     except FileExistsError:  # another process was faster; what it writes must not be replaced
         return
@@ -254,9 +253,7 @@ def _create(path: Path) -> None:
 def _appear(made: Path, path: Path) -> None:
     try:
         os.link(made, path)
-    except FileExistsError:
-        raise
-    except OSError:  # a file system without links: not in one step there
+    except OSError:  # it is there already, or the file system has no links: not in one step there
         with path.open("xb") as file:
             file.write(made.read_bytes())
 

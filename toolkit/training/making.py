@@ -58,14 +58,14 @@ class Task:
 @dataclass(frozen=True)
 class Outcome:
     """What a finished training left: rows trained on, batch, rows unseen per epoch, seconds, step log, and the digest
-    of the weights, "" where a toolkit that did not write it made them."""
+    of its weights."""
 
     rows: int
     batch: int
     unseen: int
     seconds: float
     steps: list[dict[str, float | None]]
-    weights: str = ""
+    weights: str
 
 
 def made(lab: Lab, task: Task) -> Model:
@@ -90,26 +90,29 @@ def _known(lab: Lab, training: Training) -> Model | None:
 
 def _adopted(lab: Lab, training: Training, task: Task) -> Model:
     final = lab.folder / "models" / training.id
-    if not checkpoint.is_trained(final):
-        with writing(lab.folder / "trainings" / training.id):
-            _make(lab, training, task, final)
-    return _store(lab, training, task, _left(final))
+    if checkpoint.is_trained(final):
+        return _store(lab, training, task, _left(final))
+    with writing(lab.folder / "trainings" / training.id):
+        outcome = _make(lab, training, task, final)
+    return _store(lab, training, task, outcome)
 
 
 def _left(final: Path) -> Outcome:
-    """What the training left there, its weights as they were then. Raises InputError."""
+    """What a launch that was killed since had finished there. Raises InputError where it is not as it was."""
     remedy = "remove this directory and run the same command again: it trains again"
     checkpoint.verify(final)
     try:
         outcome = Outcome(**json.loads((final / checkpoint.OUTCOME).read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
-        raise InputError(f"no outcome of a training: {error}", where=final / checkpoint.OUTCOME, remedy=remedy) from error
-    if outcome.weights and outcome.weights != checkpoint.weights_digest(final):
+        raise InputError(
+            f"no outcome of a training: {error}", where=final / checkpoint.OUTCOME, remedy=remedy
+        ) from error
+    if outcome.weights != checkpoint.weights_digest(final):
         raise InputError("the weights changed since the training left them", where=final, remedy=remedy)
     return outcome
 
 
-def _make(lab: Lab, training: Training, task: Task, final: Path) -> None:
+def _make(lab: Lab, training: Training, task: Task, final: Path) -> Outcome:
     work = lab.folder / "trainings" / training.id
     work.mkdir(parents=True, exist_ok=True)
     report = _gated(lab, task)
@@ -145,6 +148,7 @@ def _make(lab: Lab, training: Training, task: Task, final: Path) -> None:
     (job.output / checkpoint.OUTCOME).write_text(json.dumps(asdict(outcome)), encoding="utf-8")
     final.parent.mkdir(parents=True, exist_ok=True)
     checkpoint.promote(job.output, final)
+    return outcome
 
 
 def _gated(lab: Lab, task: Task) -> GateReport:
@@ -174,8 +178,7 @@ def _export(path: Path, report: GateReport, eos: str) -> None:
 
 def _store(lab: Lab, training: Training, task: Task, outcome: Outcome) -> Model:
     path = Path("models") / training.id
-    weights = checkpoint.weights_digest(lab.folder / path)
-    model = Model(task.name, str(path), weights, task.parent.template, task.parent.id, training.id)
+    model = Model(task.name, str(path), outcome.weights, task.parent.template, task.parent.id, training.id)
     found = {
         "pair_set": task.data if task.reference else None,
         "demonstration_set": None if task.reference else task.data,
