@@ -20,16 +20,16 @@ def damages() -> list[Fault]:
 def checkpoints() -> list[Fault]:
     gone, damaged = ("no checkpoint directory", "restore it"), ("model.safetensors", "safetensors")
     restore = ("changed since they were stored", "models/", "restore the checkpoint from a backup")
+    rendering = ("the tokenizer or template of", *restore)
     cases: list[tuple[str, Deed, tuple[str, ...]]] = [
         ("vanished", shutil.rmtree, gone),
         ("without weights", lambda path: (path / "model.safetensors").unlink(), ("no weights", "safetensors")),
         ("one bit of the weights flipped", flip, ("the weights of", *restore)),
         ("weights cut off", lambda path: cut(path / "model.safetensors", 3), damaged),
         ("header damaged", lambda path: overwrite(path / "model.safetensors", 8, b"#"), damaged),
-        ("tokenizer vanished", lambda path: (path / "tokenizer.json").unlink(), ("the tokenizer or template of", *restore)),
-        ("template changed", lambda path: edit(path / "tokenizer_config.json", "<|im_start|>", "<|im_begin|>"),
-         ("the tokenizer or template of", *restore)),
-        ("config is garbage", lambda path: overwrite(path / "config.json", 0, b"garbage"), ("not valid JSON", "config.json")),
+        ("tokenizer vanished", lambda path: (path / "tokenizer.json").unlink(), rendering),
+        ("template changed", lambda path: edit(path / "tokenizer_config.json", "user", "human"), rendering),
+        ("config is garbage", lambda path: overwrite(path / "config.json", 0, b"garbage"), ("not valid JSON",)),
     ]  # fmt: skip
     return [checkpoint(name, deed, says) for name, deed, says in cases] + [unadopted()]
 

@@ -12,7 +12,7 @@ INSERT = "toolkit.store.database:Store.insert"
 VLLM = ("engine.kind=vllm", "engine.python={stand}/bin/vllm", "engine.timeout=4", "engine.options={{}}")
 OPENAI = ("engine.kind=openai", "engine.options={{}}", "engine.served_model=M_0", "engine.timeout=1")
 MOMENTS = {"SIGKILL": 24, "SIGTERM": 16, "SIGINT": 16}
-COMMITTED = (
+RECORDS = (
     "launch",
     "prompt",
     "model",
@@ -45,7 +45,7 @@ def running(steps: int, seed: int) -> list[Fault]:
     boundaries = [
         boundary(name, number) for name in ENDS for number in range(1, steps + 1, 1 if name == "SIGKILL" else 4)
     ]
-    commits = [*(committing(table) for table in COMMITTED), *(point(*place) for place in PLACES)]
+    commits = [*(committing(table) for table in RECORDS), *(point(*place) for place in PLACES)]
     return moments + boundaries + [chain()] + commits + trainers() + engines() + endpoints() + limits() + clocks()
 
 
@@ -91,7 +91,12 @@ def trainers() -> list[Fault]:
     return [
         *(trainer(fault, *says) for fault, says in told.items()),
         handed("hand-off cut off within a row", "cut", *cut),
-        handed("hand-off cut off between two rows", "cut a row", "the trainer saw 3 of 4 rows", "report this"),
+        handed(
+            "hand-off cut off between two rows",
+            "cut a row",
+            "the trainer saw 3 of 4 rows",
+            "run the same command again",
+        ),
     ]
 
 

@@ -134,13 +134,13 @@ def no_keys() -> None:
             return self._database.execute(KEYS.sub("", sql), *more)
 
     connect = duckdb.connect
-    duckdb.connect = lambda *arguments, **keywords: Keyless(connect(*arguments, **keywords))
+    duckdb.connect = lambda *arguments, **keywords: Keyless(connect(*arguments, **keywords))  # type: ignore[assignment]
 
 
 def no_transaction() -> None:
     from toolkit.store.database import Store
 
-    Store.transaction = contextlib.nullcontext  # type: ignore[assignment, method-assign]
+    Store.transaction = contextlib.nullcontext  # type: ignore[method-assign]
 
 
 def no_checksum() -> None:

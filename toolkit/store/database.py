@@ -208,6 +208,10 @@ def boundary(path: Path | None) -> Iterator[None]:
                 remedy="wait until that process ends, or give this one another file with --store",
             ) from error
         raise _renamed(text, path) from error
+    except RuntimeError as error:
+        if str(error) == "Query interrupted":  # DuckDB's word for Ctrl-C in the middle of a statement
+            raise KeyboardInterrupt from error
+        raise
 
 
 def _renamed(text: str, path: Path | None) -> StoreError:

@@ -139,7 +139,7 @@ def _make(lab: Lab, training: Training, task: Task, final: Path) -> Outcome:
         raise TrainerError(
             f"the trainer saw {result.rows} of {len(report.kept)} rows",
             where=work,
-            remedy="report this: the gate missed a case",
+            remedy="run the same command again; where it says this once more, report it: the gate missed a case",
         )
     checkpoint.adopt_tokenizer(job.policy, job.output)
     checkpoint.verify(job.output)
