@@ -28,7 +28,7 @@ def checkpoints() -> list[Fault]:
         ("weights cut off", lambda path: cut(path / "model.safetensors", 3), damaged),
         ("header damaged", lambda path: overwrite(path / "model.safetensors", 8, b"#"), damaged),
         ("tokenizer vanished", lambda path: (path / "tokenizer.json").unlink(), rendering),
-        ("template changed", lambda path: edit(path / "tokenizer_config.json", "user", "human"), rendering),
+        ("template changed", lambda path: edit(path / "tokenizer_config.json", "assistant", "helper"), rendering),
         ("config is garbage", lambda path: overwrite(path / "config.json", 0, b"garbage"), ("not valid JSON",)),
     ]  # fmt: skip
     return [checkpoint(name, deed, says) for name, deed, says in cases] + [unadopted()]
