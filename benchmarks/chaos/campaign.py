@@ -29,7 +29,7 @@ from benchmarks.chaos.trial import Campaign, Outcome
 from benchmarks.chaos.victim import PROTECTIONS
 from toolkit.provenance import capture
 
-PATIENCE, REAL_PATIENCE = 120.0, 1200.0
+PATIENCE, REAL_PATIENCE = 300.0, 1800.0
 
 
 def summary(outcomes: Sequence[Outcome]) -> dict[str, Any]:

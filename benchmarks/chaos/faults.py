@@ -9,7 +9,7 @@ from benchmarks.chaos.fault import ENDS, NOTE, Ends, Fault
 
 MAKING, CHECKPOINT = "toolkit.training.making", "toolkit.engines.checkpoint"
 INSERT = "toolkit.store.database:Store.insert"
-VLLM = ("engine.kind=vllm", "engine.python={stand}/bin/vllm", "engine.timeout=4", "engine.options={{}}")
+VLLM = ("engine.kind=vllm", "engine.python={stand}/bin/vllm", "engine.timeout=8", "engine.options={{}}")
 OPENAI = ("engine.kind=openai", "engine.options={{}}", "engine.served_model=M_0", "engine.timeout=1")
 MOMENTS = {"SIGKILL": 24, "SIGTERM": 16, "SIGINT": 16}
 RECORDS = (
@@ -115,7 +115,7 @@ def engines() -> list[Fault]:
         "killed:5": ("vLLM was killed by signal 9", "log ", "run again: finished answers are stored"),
         "killed:17": ("vLLM was killed by signal 9", "lower engine.max_num_seqs"),
         "raises:9": ("vLLM ended with exit code 1", "an illegal memory access", "run again"),
-        "hangs:6": ("vLLM said nothing for 4 s and was stopped", "raise engine.timeout"),
+        "hangs:6": ("vLLM said nothing for 8 s and was stopped", "raise engine.timeout"),
         "torn:4": ("vLLM was killed by signal 9", "run again"),
         "start:0": ("vLLM ended with exit code 1", "no memory for the weights", "log "),
     }

@@ -50,7 +50,7 @@ class Campaign:
     folder: Path
     stand: Stand
     nursery: Nursery
-    patience: float = 120.0
+    patience: float
     without: str = ""
     rows: Rows | None = None
     steps: int = 0
@@ -117,17 +117,21 @@ class Trial:
             problems += unsound(self.store)
         if lost or doubled:
             problems.append(f"{lost} rows lost, {doubled} too many")
+        if "Traceback" in self.words():
+            problems.append("a traceback was shown")
         if self.endpoint:
             self.endpoint.close()
         return Outcome(self.fault, launches, lost, doubled, round(time.monotonic() - started, 1), tuple(problems))
 
     def disturbed(self) -> list[str]:
         """Let the fault happen. What is wrong with how the launch ended then."""
+        problems = []
         if self.fault.before:
-            replace(self, fault=replace(NONE, inside=self.fault.before)).launch(1)
+            earlier = replace(NONE, ends="killed", inside=self.fault.before)
+            problems += wrong_end(earlier, replace(self, fault=earlier).launch(1), self.words())
         if self.fault.spoil:
             self.fault.spoil(self.place)
-        problems = wrong_end(self.fault, self.launch(1), self.words())
+        problems += wrong_end(self.fault, self.launch(1), self.words())
         if self.fault.mend:
             self.fault.mend(self.place)
         if self.endpoint:
@@ -169,11 +173,11 @@ def wrong_end(fault: Fault, code: int | None, words: str) -> list[str]:
     """What is wrong with how a disturbed launch ended."""
     if code is None:
         return ["the launch never ended"]
-    found = ["a traceback was shown"] if "Traceback" in words else []
     if fault.ends == "survives":
-        return found + ([f"ended with {code}"] if code else [])
+        return [f"ended with {code}"] if code else []
     if code == 0:
-        return [*found, LATE]
+        return [LATE]
+    found = []
     if (fault.ends == "killed") != (code < 0):
         found.append(f"ended with {code}, which is not how a launch that is {fault.ends} ends")
     if fault.ends == "stopped" and (code != 130 or "goes on from here" not in words):
