@@ -79,26 +79,30 @@ def begun(options: argparse.Namespace, folder: Path) -> tuple[Campaign, list[Fau
     return campaign, [fault for fault in faults if options.only in f"{fault.kind} {fault.name}"]
 
 
+def report(options: argparse.Namespace, campaign: Campaign, planned: int, outcomes: Sequence[Outcome]) -> None:
+    """Written after every fault: what was found so far, of how many."""
+    launch = capture("fault campaign", {name: str(value) for name, value in vars(options).items()})
+    rows = sum(counted.total() for counted in (campaign.rows or {}).values())
+    undisturbed = {"rows": rows, "steps": campaign.steps, "seconds": round(campaign.seconds, 1)}
+    about = {"command": "python -m benchmarks.chaos.campaign", "launch": vars(launch), "undisturbed": undisturbed}
+    found = {**about, "planned": planned, **summary(outcomes), "faults": [row(outcome) for outcome in outcomes]}
+    options.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
 def main() -> None:
-    options, outcomes = parse(), []
+    options = parse()
+    outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory(prefix="chaos-") as name:
         Path(name).chmod(0o755)  # for a fault that makes the launch somebody else
         campaign, faults = begun(options, Path(name))
         for fault in faults:
             outcomes.append(campaign.tried(fault))
             print(line(outcomes[-1]), flush=True)
+            if options.out:
+                report(options, campaign, len(faults), outcomes)
         campaign.nursery.close()
-    found = summary(outcomes)
-    print(json.dumps(found, indent=2))
-    if options.out:
-        asked = {name: str(value) for name, value in vars(options).items()}
-        launch = capture("fault campaign", asked)
-        rows = sum(counted.total() for counted in (campaign.rows or {}).values())
-        undisturbed = {"rows": rows, "steps": campaign.steps, "seconds": round(campaign.seconds, 1)}
-        about = {"command": "python -m benchmarks.chaos.campaign", "launch": vars(launch), "undisturbed": undisturbed}
-        report = {**about, **found, "faults": [row(outcome) for outcome in outcomes]}
-        options.out.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    raise SystemExit(0 if found["survived"] == found["tried"] else 1)
+    print(json.dumps(summary(outcomes), indent=2))
+    raise SystemExit(0 if all(outcome.survived for outcome in outcomes) else 1)
 
 
 if __name__ == "__main__":
