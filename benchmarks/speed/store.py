@@ -12,26 +12,19 @@ Left out: several writers, remote storage, and data beyond this machine's disk.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import shutil
 import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-from toolkit.provenance import capture  # noqa: E402
+from harness import Benchmark, Contenders, Found, Part
 
 PEERS = ("duckdb", "pandas", "pyarrow", "datasets")
-MOST_SECONDS = 120  # for a question that may not end
 WIDTHS = (10, 10, 9, 9, 8, 14, 9)
-Found = dict[str, Any]
+run = Contenders("store_contenders.py").run
+may_fail = Contenders("store_contenders.py", may_fail=True).run
 
 
 def selection(options: argparse.Namespace, folder: Path) -> Found:
@@ -92,7 +85,7 @@ def versions(options: argparse.Namespace, folder: Path) -> Found:
             "not_measured": "dvc is not on the PATH: pip install dvc into an environment of its own"
         }
     staged = run("stage_from_python", path=path, prompts=n)
-    lineage = run("lineage", path=path, prompts=n, may_fail=True)
+    lineage = may_fail("lineage", path=path, prompts=n)
     for found in contenders.values():
         found["measured_prompts"] = n
     compared = _against("store_commit", _against("store_commit", contenders, "seconds"), "bytes_added")
@@ -132,34 +125,17 @@ def growth(options: argparse.Namespace, folder: Path) -> Found:
     return {"points": points, "select_in_sql": stored}
 
 
-PARTS = {"selection": selection, "versions": versions, "ingest": ingest, "growth": growth}
+def _in_a_folder(part: Callable[[argparse.Namespace, Path], Found]) -> Part:
+    """The part in a temporary folder of its own."""
+
+    def measured(options: argparse.Namespace) -> Found:
+        with tempfile.TemporaryDirectory(prefix="store-benchmark-") as folder:
+            return part(options, Path(folder))
+
+    return measured
 
 
-def run(name: str, *, may_fail: bool = False, **arguments: Any) -> Found:
-    """What a contender printed. Its process starts small, so its peak memory is its own.
-
-    may_fail: what fails, or takes more than MOST_SECONDS, is a result too.
-    """
-    command = [sys.executable, str(ROOT / "benchmarks" / "speed" / "store_contenders.py"), name, json.dumps(arguments)]
-    environment = os.environ | {"HF_DATASETS_DISABLE_PROGRESS_BARS": "1", "HF_HUB_OFFLINE": "1"}
-    print(f"  {name} {arguments.get('prompts', '')}", file=sys.stderr, flush=True)
-    limit = MOST_SECONDS if may_fail else None
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False, timeout=limit)
-    except subprocess.TimeoutExpired:
-        return {"failed": f"not finished after {limit} seconds"}
-    if done.returncode and may_fail:
-        return {"failed": f"exit code {done.returncode}: {_reason(done.stderr)}"}
-    if done.returncode:
-        raise SystemExit(f"{name} {arguments} failed:\n{done.stderr[-3000:]}")
-    found: Found = json.loads(done.stdout.splitlines()[-1])
-    return found
-
-
-def _reason(stderr: str) -> str:
-    """The line of a traceback that names the error."""
-    named = [line for line in stderr.splitlines() if "Error" in line and not line.startswith(" ")]
-    return named[-1][:200] if named else "no message"
+PARTS = {one.__name__: _in_a_folder(one) for one in (selection, versions, ingest, growth)}
 
 
 def _median(found: list[Found]) -> Found:
@@ -176,8 +152,7 @@ def _against(base: str, contenders: dict[str, Found], field: str) -> dict[str, F
     }
 
 
-def targets(parts: Found) -> list[Found]:
-    """What was aimed at, what came out, and whether it holds."""
+def targets(parts: Found) -> list[tuple[str, float, bool]]:
     made: list[tuple[str, float, bool]] = []
     if "selection" in parts:
         contenders = parts["selection"]["contenders"]
@@ -192,7 +167,7 @@ def targets(parts: Found) -> list[Found]:
     if "ingest" in parts:
         rate = parts["ingest"]["contenders"]["ingest"]["rows_per_second"]
         made.append(("ingest of 10,000 rows a second", rate, rate >= 10_000))
-    return [{"target": name, "value": value, "met": met} for name, value, met in made]
+    return made
 
 
 def table(parts: Found) -> Iterator[str]:
@@ -219,10 +194,8 @@ def table(parts: Found) -> Iterator[str]:
         yield f"growth     {point['prompts']:>9} prompts: select_in_sql {point['seconds']:.2f} s, {point['peak_mb']} MB"
 
 
-def _options() -> argparse.Namespace:
+def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--out", type=Path, required=True, help="the JSON file to write")
-    parser.add_argument("--part", choices=PARTS, action="append", help="this part alone; may be repeated")
     parser.add_argument("--prompts", type=int, default=1_000_000, help="selection: prompts, 21 answers each")
     parser.add_argument("--share", type=int, default=50_000, help="selection: prompts of the slow contenders")
     parser.add_argument("--repeat", type=int, default=3, help="selection: runs of the fast contenders, median counts")
@@ -234,35 +207,16 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--judged", type=int, nargs=3, default=[20_000, 200_000, 1_000_000], help="growth: prompts in a store"
     )
-    return parser.parse_args()
+    return parser
 
 
-def main() -> None:
-    options = _options()
-    load = os.getloadavg()
-    launch = capture("benchmark store", {key: str(value) for key, value in vars(options).items()})
-    parts: Found = {}
-    for name in options.part or PARTS:
-        with tempfile.TemporaryDirectory(prefix="store-benchmark-") as folder:
-            parts[name] = PARTS[name](options, Path(folder))
-    versions_of_peers = {name: metadata.version(name) for name in PEERS}
+def _peers(options: argparse.Namespace) -> dict[str, str]:
+    found = {name: metadata.version(name) for name in PEERS}
     if dvc := shutil.which("dvc"):
         done = subprocess.run([dvc, "--version"], capture_output=True, text=True, check=False)
-        versions_of_peers["dvc"] = done.stdout.strip()
-    loads = {"load_before": [round(value, 2) for value in load], "load_after": [round(v, 2) for v in os.getloadavg()]}
-    command = "python " + " ".join(launch.arguments)
-    result = {
-        "command": command,
-        "launch": vars(launch),
-        "peers": versions_of_peers,
-        **loads,
-        "targets": targets(parts),
-    }
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(result | {"parts": parts}, indent=2, default=dict) + "\n", encoding="utf-8")
-    marks = [f"{'met' if one['met'] else 'NOT MET':<8}{one['target']}: {one['value']}" for one in targets(parts)]
-    print("\n".join([*table(parts), *marks]))
+        found["dvc"] = done.stdout.strip()
+    return found
 
 
 if __name__ == "__main__":
-    main()
+    Benchmark("store", PARTS, targets, table).main(_options(), _peers)

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import store_selection
 import store_versions
-from store_clock import Clock, peak
+from clock import Clock, peak
 
 MOST_MEMORY = 12 * 2**30  # a contender that needs more fails alone, and takes nothing else on the machine with it
 

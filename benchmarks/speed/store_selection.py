@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from store_clock import FUTURE, LAUNCH, PAST, PRESENT, Clock, K, peak
+from clock import FUTURE, LAUNCH, PAST, PRESENT, Clock, K, peak
 
 
 def rows(clock: Clock, path: str, prompts: int, ids: str) -> dict[str, Any]:

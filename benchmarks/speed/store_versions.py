@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from store_clock import LAUNCH, Clock, K
+from clock import LAUNCH, Clock, K
 
 _ID = "sha256(concat('{0}', {1}))[:24]"
 
