@@ -117,6 +117,7 @@ def engines() -> list[Fault]:
         "raises:9": ("vLLM ended with exit code 1", "an illegal memory access", "run again"),
         "hangs:6": ("vLLM said nothing for 8 s and was stopped", "raise engine.timeout"),
         "torn:4": ("vLLM was killed by signal 9", "run again"),
+        "swap:0": ("vLLM was killed by signal 9", "run again"),
         "start:0": ("vLLM ended with exit code 1", "no memory for the weights", "log "),
     }
     return [*(engine(fault, *says) for fault, says in told.items()), dying(25), dying(11)]

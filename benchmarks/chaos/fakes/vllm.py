@@ -1,7 +1,8 @@
 """Takes the place of vLLM in the engine's child: answers as the scripted engine does, with faults on demand.
 
 CHAOS_ENGINE=FAULT:N lets the child fail at its N-th answer: `killed` (what the kernel does to a process where memory
-ends), `raises`, `hangs`, `torn` (half an answer, then death); `start:0` fails before the first.
+ends), `raises`, `hangs`, `torn` (half an answer, then death); `start:0` fails before the first, `swap:0` is killed
+where it should take the next checkpoint's weights.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ class LLM:
     def __init__(self, **arguments: Any) -> None:
         if FAULT == "start":
             raise RuntimeError("no memory for the weights, says the fake")
+        if FAULT == "swap":
+            CHILD.swapped = lambda *_: die()
         CHILD.parameters = dict  # SamplingParams would leave out what the scripted answer depends on
         self.llm_engine = LLMEngine(Path(arguments["model"]))
 
