@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+START_SECONDS = 600.0  # on a machine that has much else to do
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Nursery:
         self._reader: threading.Thread | None = None
         line = [sys.executable, "-m", "benchmarks.chaos.nursery"]
         self._process = subprocess.Popen(line, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0)
-        self._hear(60.0)
+        self._told()
 
     def start(self, launch: Launch) -> int:
         """The process id of the launch, which leads a process group of its own.
@@ -58,7 +59,7 @@ class Nursery:
         self._reader = threading.Thread(target=_copy, args=(pipe, launch.log), daemon=True)
         self._reader.start()
         self._process.stdin.write(json.dumps({**vars(launch), "log": str(launch.log)}).encode() + b"\n")
-        return int(self._hear(60.0) or 0)
+        return self._told()
 
     def ended(self, seconds: float) -> int | None:
         """The exit code, negative for a signal; None where it still runs after so many seconds."""
@@ -71,6 +72,13 @@ class Nursery:
         assert self._process.stdin is not None
         self._process.stdin.close()
         self._process.wait(10)
+
+    def _told(self) -> int:
+        """What it must say soon. A number taken for the next one would be the wrong process."""
+        number = self._hear(START_SECONDS)
+        if number is None:
+            raise TimeoutError(f"the nursery said nothing for {START_SECONDS:.0f} s")
+        return number
 
     def _hear(self, seconds: float) -> int | None:
         assert self._process.stdout is not None
