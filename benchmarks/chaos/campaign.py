@@ -75,7 +75,7 @@ def begun(options: argparse.Namespace, folder: Path) -> tuple[Campaign, list[Fau
     """The campaign after its undisturbed run, and what it is to try."""
     stand = Stand.real(folder / "stand") if options.real else Stand.made(folder / "stand")
     campaign = Campaign(folder, stand, Nursery(), REAL_PATIENCE if options.real else PATIENCE).begun()
-    faults = [chain()] if options.real else running(campaign.steps, options.seed) + damages()
+    faults = [chain()] if options.real else running(campaign.steps, campaign.answers(), options.seed) + damages()
     return campaign, [fault for fault in faults if options.only in f"{fault.kind} {fault.name}"]
 
 

@@ -1,6 +1,6 @@
 """A fault: what befalls a launch, how it must end then, and what its message says.
 
-It strikes from outside (a signal), inside (victim.py), in a child (the fakes, by environment), behind an address
+It strikes inside (victim.py), in a child (the fakes, by environment), behind an address
 (endpoint.py), or between two launches, on disk (`spoil`). `mend` does what the message told a person to do.
 """
 
@@ -19,15 +19,12 @@ NOTE = "toolkit.lab:Lab.note"  # called where a stage has ended and the next has
 
 @dataclass(frozen=True)
 class Fault:
-    """One fault. before: what ends an earlier launch, whose files are then spoiled; share: of an undisturbed run's
-    seconds, after which the signal comes; says: words of the message; lasting: it strikes launch after launch, the
-    n-th at its n-th moment, until one completes."""
+    """One fault. before: what ends an earlier launch, whose files are then spoiled; says: words of the message;
+    lasting: it strikes launch after launch, the n-th at its n-th moment, until one completes."""
 
     kind: str
     name: str
     ends: Ends
-    signal: str = ""
-    share: float = 0.0
     inside: Mapping[str, Any] = field(default_factory=dict)
     before: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)

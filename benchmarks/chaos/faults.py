@@ -9,8 +9,10 @@ from benchmarks.chaos.fault import ENDS, NOTE, Ends, Fault
 
 MAKING, CHECKPOINT = "toolkit.training.making", "toolkit.engines.checkpoint"
 INSERT = "toolkit.store.database:Store.insert"
+ANSWER = "toolkit.engines.scripted:ScriptedEngine._answer"
 VLLM = ("engine.kind=vllm", "engine.python={stand}/bin/vllm", "engine.timeout=8", "engine.options={{}}")
 OPENAI = ("engine.kind=openai", "engine.options={{}}", "engine.served_model=M_0", "engine.timeout=1")
+LATEST = 0.5  # seconds from an answer to the signal: longer than the stand-in trainer takes
 MOMENTS = {"SIGKILL": 24, "SIGTERM": 16, "SIGINT": 16}
 RECORDS = (
     "launch",
@@ -38,10 +40,14 @@ PLACES = (
 )
 
 
-def running(steps: int, seed: int) -> list[Fault]:
-    """All of them, for a run of so many steps; the seed draws the moments."""
+def running(steps: int, answers: int, seed: int) -> list[Fault]:
+    """All of them, for a run of so many steps and answers; the seed draws the moments."""
     draw = random.Random(seed)
-    moments = [moment(name, round(draw.uniform(0.0, 0.95), 3)) for name, n in MOMENTS.items() for _ in range(n)]
+    moments = [
+        moment(name, draw.randint(1, answers - 1), round(draw.uniform(0.0, LATEST), 3))
+        for name, count in MOMENTS.items()
+        for _ in range(count)
+    ]
     boundaries = [
         boundary(name, number) for name in ENDS for number in range(1, steps + 1, 1 if name == "SIGKILL" else 4)
     ]
@@ -49,9 +55,10 @@ def running(steps: int, seed: int) -> list[Fault]:
     return moments + boundaries + [chain()] + commits + trainers() + engines() + endpoints() + limits() + clocks()
 
 
-def moment(name: str, share: float) -> Fault:
-    """A signal from outside at a share of an undisturbed run."""
-    return Fault(f"{name} at a random moment", f"at {share:.1%}", ENDS[name], signal=name, share=share)
+def moment(name: str, answers: int, delay: float) -> Fault:
+    """A signal so many seconds after the n-th answer, whatever runs then."""
+    inside = {"at": ANSWER, "number": answers, "act": name, "delay": delay}
+    return Fault(f"{name} at a random moment", f"{delay:.3f} s after answer {answers}", ENDS[name], inside=inside)
 
 
 def boundary(name: str, number: int) -> Fault:

@@ -21,9 +21,7 @@ from benchmarks.chaos.stand import Rows, Stand, compared, content, unsound
 from toolkit.store.database import Store
 
 MOST_LAUNCHES = 60
-TRIES = 4  # at an earlier moment, where a launch had ended before its signal came
 NONE = Fault("none", "none", "survives")
-LATE = "the fault did not happen: the launch completed"
 
 
 @dataclass(frozen=True)
@@ -75,14 +73,12 @@ class Campaign:
         return Trial(self, fault, place, endpoint)
 
     def tried(self, fault: Fault) -> Outcome:
-        """What becomes of the fault. Where its launch ended before the signal came, it comes earlier."""
-        outcome = self.trial(fault).outcome()
-        for _ in range(TRIES):
-            if fault.signal and LATE in outcome.problems:
-                share = fault.share / 2
-                fault = replace(fault, share=share, name=f"at {share:.1%}")
-                outcome = self.trial(fault).outcome()
-        return outcome
+        """What becomes of the fault."""
+        return self.trial(fault).outcome()
+
+    def answers(self) -> int:
+        """How many the undisturbed run asked its engines for."""
+        return sum((self.rows or {})[table].total() for table in ("response", "judgment"))
 
 
 @dataclass(frozen=True)
@@ -157,13 +153,9 @@ class Trial:
         arguments = self.campaign.stand.arguments(self.store, changes)
         nursery = self.campaign.nursery
         process = nursery.start(Launch(arguments, self.log, fault.environment, inside, self.campaign.without))
-        if fault.signal:
-            wait_for(self.store)
-            time.sleep(fault.share * self.campaign.seconds)
-            send(process, getattr(signal, fault.signal))
         code = nursery.ended(self.campaign.patience)
         if code is None:
-            send(process, signal.SIGKILL)
+            os.killpg(process, signal.SIGKILL)
             nursery.ended(self.campaign.patience)
         settle(self.place)
         return code
@@ -176,7 +168,7 @@ def wrong_end(fault: Fault, code: int | None, words: str) -> list[str]:
     if fault.ends == "survives":
         return [f"ended with {code}"] if code else []
     if code == 0:
-        return [LATE]
+        return ["the fault did not happen: the launch completed"]
     found = []
     if (fault.ends == "killed") != (code < 0):
         found.append(f"ended with {code}, which is not how a launch that is {fault.ends} ends")
@@ -186,17 +178,3 @@ def wrong_end(fault: Fault, code: int | None, words: str) -> list[str]:
         missing = [part for part in ("error:", "remedy:", *fault.says) if part not in words]
         found += [f"its message lacks {part!r}" for part in missing]
     return found
-
-
-def send(process: int, sign: int) -> None:
-    """To the whole group, as a terminal does."""
-    try:
-        os.killpg(process, sign)
-    except ProcessLookupError:
-        return
-
-
-def wait_for(path: Path, seconds: float = 30.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not path.exists() and time.monotonic() < deadline:
-        time.sleep(0.005)

@@ -1,7 +1,7 @@
 """What happens inside a launch: a fault at a named point of the code, or a protection taken out.
 
 A point is `module:name`, a function or a method; the fault strikes before or after its n-th call, with `about` only
-calls that have this argument counted.
+calls that have this argument counted, with `delay` so many seconds later.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import re
 import resource
 import signal
+import threading
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -36,6 +37,8 @@ def strike(fault: Mapping[str, Any]) -> None:
     """Let the act happen before or after the n-th call of the point."""
     owner, name, original = found(fault["at"])
     act, calls = ACTS[fault["act"]], itertools.count(1)
+    if "delay" in fault:
+        act = later(act, fault["delay"])
 
     def struck(*arguments: Any, **keywords: Any) -> Any:
         counts = "about" not in fault or fault["about"] in arguments
@@ -64,7 +67,12 @@ def found(point: str) -> tuple[Any, str, Any]:
 
 
 def killing(name: str) -> Act:
-    return lambda *_: os.kill(os.getpid(), getattr(signal, name))
+    """The signal to the whole group, as a terminal sends it."""
+    return lambda *_: os.killpg(0, getattr(signal, name))
+
+
+def later(act: Act, seconds: float) -> Act:
+    return lambda *_: threading.Timer(seconds, act).start()
 
 
 def full(size: int) -> Act:

@@ -21,8 +21,8 @@ from benchmarks.chaos.trial import Campaign
 FLIPPED = "one bit of the weights flipped"
 DAMAGES = {fault.name: fault for fault in damages()}
 STRUCK = [
-    faults.moment("SIGKILL", 0.5),
-    faults.moment("SIGINT", 0.35),
+    faults.moment("SIGKILL", 80, 0.1),
+    faults.moment("SIGINT", 50, 0.05),
     faults.boundary("SIGTERM", 6),
     faults.committing("training_step"),
     *(fault for fault in faults.trainers() if fault.name == "hand-off cut off within a row"),
