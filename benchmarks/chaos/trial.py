@@ -8,6 +8,7 @@ a look at the checkpoints finds anything.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import tempfile
 import time
@@ -113,7 +114,7 @@ class Trial:
             problems += unsound(self.store)
         if lost or doubled:
             problems.append(f"{lost} rows lost, {doubled} too many")
-        if "Traceback" in self.words():
+        if re.search(r"^Traceback", self.words(), re.M):  # a child's, quoted as its last words, is indented
             problems.append("a traceback was shown")
         if self.endpoint:
             self.endpoint.close()

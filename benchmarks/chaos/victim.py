@@ -124,7 +124,7 @@ ACTS: dict[str, Act] = {
 # protections
 
 
-KEYS = re.compile(r",\s*PRIMARY KEY \(.*?\)| PRIMARY KEY| ON CONFLICT DO NOTHING")
+KEYS = ((r"PRIMARY KEY \(.*?\)", "CHECK (true)"), (" PRIMARY KEY| ON CONFLICT DO NOTHING", ""))
 
 
 def no_keys() -> None:
@@ -139,7 +139,9 @@ def no_keys() -> None:
             return getattr(self._database, name)
 
         def execute(self, sql: str, *more: Any) -> Any:
-            return self._database.execute(KEYS.sub("", sql), *more)
+            for words, instead in KEYS:
+                sql = re.sub(words, instead, sql)
+            return self._database.execute(sql, *more)
 
     connect = duckdb.connect
     duckdb.connect = lambda *arguments, **keywords: Keyless(connect(*arguments, **keywords))  # type: ignore[assignment]
@@ -148,7 +150,7 @@ def no_keys() -> None:
 def no_transaction() -> None:
     from toolkit.store.database import Store
 
-    Store.transaction = contextlib.nullcontext  # type: ignore[method-assign]
+    Store.transaction = contextlib.nullcontext  # type: ignore[assignment, method-assign]
 
 
 def no_checksum() -> None:
@@ -161,7 +163,7 @@ def no_watchdog() -> None:
     from toolkit.engines.vllm import VllmEngine
 
     receive = VllmEngine._receive
-    VllmEngine._receive = lambda self, seconds: receive(self, None)  # type: ignore[assignment, arg-type, method-assign]
+    VllmEngine._receive = lambda self, seconds: receive(self, None)  # type: ignore[arg-type, method-assign]
 
 
 PROTECTIONS: dict[str, Callable[[], None]] = {

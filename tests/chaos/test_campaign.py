@@ -23,13 +23,11 @@ DAMAGES = {fault.name: fault for fault in damages()}
 STRUCK = [
     faults.moment("SIGKILL", 80, 0.1),
     faults.moment("SIGINT", 50, 0.05),
-    faults.boundary("SIGTERM", 6),
     faults.committing("training_step"),
     *(fault for fault in faults.trainers() if fault.name == "hand-off cut off within a row"),
-    *(fault for fault in faults.engines() if fault.name == "hangs:6"),
-    *(fault for fault in faults.endpoints() if fault.name == "half"),
+    *(fault for fault in faults.engines() if fault.name == "torn:4"),
+    *(fault for fault in faults.endpoints() if fault.name == "half, 2 times"),
     *(fault for fault in faults.limits() if fault.name == "at the hand-off"),
-    *(fault for fault in faults.clocks() if fault.name == "ten years back"),
     DAMAGES["vanished"],
 ]
 
