@@ -219,8 +219,8 @@ def test_a_store_killed_while_it_is_made_is_made_by_the_next(tmp_path: Path, mom
 
 
 def test_ctrl_c_in_the_middle_of_a_statement_is_ctrl_c() -> None:
-    threading.Timer(0.2, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
     with Store(None) as store, pytest.raises(KeyboardInterrupt):
+        threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
         store.query("CREATE TEMP TABLE numbers AS FROM range(200_000_000)")
 
 
