@@ -24,7 +24,7 @@ def checkpoints() -> list[Fault]:
     cases: list[tuple[str, Deed, tuple[str, ...]]] = [
         ("vanished", shutil.rmtree, gone),
         ("without weights", lambda path: (path / "model.safetensors").unlink(), ("no weights", "safetensors")),
-        ("one bit of the weights flipped", flip, ("the weights of", *restore)),
+        ("one bit of the weights flipped", lambda path: flip(path / "model.safetensors", -2), ("the weights of", *restore)),
         ("weights cut off", lambda path: cut(path / "model.safetensors", 3), damaged),
         ("header damaged", lambda path: overwrite(path / "model.safetensors", 8, b"#"), damaged),
         ("tokenizer vanished", lambda path: (path / "tokenizer.json").unlink(), rendering),
@@ -55,7 +55,7 @@ def unadopted() -> Fault:
 
     def spoil(folder: Path) -> None:
         for model in (folder / "models").iterdir():
-            flip(model)
+            flip(model / "model.safetensors", -2)
 
     def mend(folder: Path) -> None:
         shutil.rmtree(folder / "models")
@@ -67,12 +67,11 @@ def unadopted() -> Fault:
     )
 
 
-def flip(model: Path) -> None:
-    """One bit of the last weight, which no header tells."""
-    weights = model / "model.safetensors"
-    data = bytearray(weights.read_bytes())
-    data[-2] ^= 16
-    weights.write_bytes(data)
+def flip(path: Path, at: int) -> None:
+    """One bit. In the last weight no header tells it."""
+    data = bytearray(path.read_bytes())
+    data[at] ^= 16
+    path.write_bytes(data)
 
 
 def cut(path: Path, most: int) -> None:
@@ -93,6 +92,8 @@ def edit(path: Path, words: str, instead: str) -> None:
 
 
 def logs() -> list[Fault]:
+    """DuckDB leaves out a log with another start, and says where it fails within one."""
+
     def move_away(folder: Path) -> None:
         (folder / "s.duckdb.wal").rename(folder / "moved-away")
 
@@ -102,10 +103,14 @@ def logs() -> list[Fault]:
     def garble(folder: Path) -> None:
         overwrite(folder / "s.duckdb.wal", 0, b"garbage" * 20)
 
+    def flip_one(folder: Path) -> None:
+        flip(folder / "s.duckdb.wal", 100)
+
     told = ("the write-ahead log is damaged", "s.duckdb.wal", "move the .wal file away")
     return [
         Fault("write-ahead log", "cut off", "survives", before=KILLED, spoil=shorten),
-        Fault("write-ahead log", "garbage", "error", before=KILLED, spoil=garble, mend=move_away, says=told),
+        Fault("write-ahead log", "begins with garbage", "survives", before=KILLED, spoil=garble),
+        Fault("write-ahead log", "one bit flipped", "error", before=KILLED, spoil=flip_one, mend=move_away, says=told),
     ]
 
 
