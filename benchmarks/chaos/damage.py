@@ -9,6 +9,7 @@ from pathlib import Path
 
 from benchmarks.chaos.fault import NOTE, Deed, Fault
 
+SOCKET = shutil.ignore_patterns("*.sock")  # what a killed writer left is no file to copy
 KILLED = {"at": NOTE, "number": 9, "act": "SIGKILL"}
 
 
@@ -24,7 +25,7 @@ def checkpoints() -> list[Fault]:
     cases: list[tuple[str, Deed, tuple[str, ...]]] = [
         ("vanished", shutil.rmtree, gone),
         ("without weights", lambda path: (path / "model.safetensors").unlink(), ("no weights", "safetensors")),
-        ("one bit of the weights flipped", lambda path: flip(path / "model.safetensors", -2), ("the weights of", *restore)),
+        ("one bit of the weights flipped", flip_weight, ("the weights of", *restore)),
         ("weights cut off", lambda path: cut(path / "model.safetensors", 3), damaged),
         ("header damaged", lambda path: overwrite(path / "model.safetensors", 8, b"#"), damaged),
         ("tokenizer vanished", lambda path: (path / "tokenizer.json").unlink(), rendering),
@@ -55,7 +56,7 @@ def unadopted() -> Fault:
 
     def spoil(folder: Path) -> None:
         for model in (folder / "models").iterdir():
-            flip(model / "model.safetensors", -2)
+            flip_weight(model)
 
     def mend(folder: Path) -> None:
         shutil.rmtree(folder / "models")
@@ -67,8 +68,13 @@ def unadopted() -> Fault:
     )
 
 
+def flip_weight(model: Path) -> None:
+    """One bit of the last weight, which no header tells."""
+    flip(model / "model.safetensors", -2)
+
+
 def flip(path: Path, at: int) -> None:
-    """One bit. In the last weight no header tells it."""
+    """One bit."""
     data = bytearray(path.read_bytes())
     data[at] ^= 16
     path.write_bytes(data)
@@ -142,7 +148,7 @@ def stores() -> list[Fault]:
 def volumes() -> list[Fault]:
     """Real volumes in memory: too small ones, and a read-only one. The mend is a larger one."""
     full, forbidden = ("free some space and run the same command again",), ("the store cannot be written", "--store")
-    sizes = ("8k", "64k", "600k", "1500k", "3m", "5m")
+    sizes = ("8k", "64k", "300k", "600k", "800k", "1000k")
     small = [Fault("disk full", f"a volume of {size}", "error", spoil=onto(size), mend=off, says=full)
              for size in sizes]  # fmt: skip
     read_only = onto("64m", read_only=True)
@@ -159,7 +165,7 @@ def onto(size: str, *, read_only: bool = False) -> Deed:
         copy = folder.rename(folder.with_name(f"{folder.name}-copy"))
         folder.mkdir()
         subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", folder], check=True)
-        shutil.copytree(copy, folder, dirs_exist_ok=True)
+        shutil.copytree(copy, folder, dirs_exist_ok=True, ignore=SOCKET)
         shutil.rmtree(copy)
         if read_only:
             subprocess.run(["mount", "-o", "remount,ro", folder], check=True)
@@ -169,7 +175,7 @@ def onto(size: str, *, read_only: bool = False) -> Deed:
 
 def off(folder: Path) -> None:
     """The same files on the volume that there was before."""
-    copy = shutil.copytree(folder, folder.with_name(f"{folder.name}-copy"))
+    copy = shutil.copytree(folder, folder.with_name(f"{folder.name}-copy"), ignore=SOCKET)
     subprocess.run(["umount", folder], check=True)
     folder.rmdir()
     copy.rename(folder)
