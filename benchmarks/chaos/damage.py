@@ -147,8 +147,8 @@ def stores() -> list[Fault]:
 
 def volumes() -> list[Fault]:
     """Real volumes in memory: too small ones, and a read-only one. The mend is a larger one."""
-    full, forbidden = ("free some space and run the same command again",), ("the store cannot be written", "--store")
-    sizes = ("8k", "64k", "300k", "600k", "800k", "1000k")
+    full, forbidden = ("free some space", "run the same command again"), ("the store cannot be written", "--store")
+    sizes = ("8k", "64k", "300k", "600k", "800k", "900k", "950k", "1000k")
     small = [Fault("disk full", f"a volume of {size}", "error", spoil=onto(size), mend=off, says=full)
              for size in sizes]  # fmt: skip
     read_only = onto("64m", read_only=True)
