@@ -24,10 +24,10 @@ from toolkit.records import Model
 from toolkit.reporting.plan import plan_text
 from toolkit.reporting.run_report import report_run
 from toolkit.store.database import Store
+from toolkit.store.serving import DEFAULT as STORE
 
 RecipeFunction = Callable[[Lab, Recipe], Model]
 SHIPPED = (Path(__file__).parents[2] / "recipes", Path(__file__).parents[1] / "_recipes")
-STORE = Path("runs/store.duckdb")
 
 
 @dataclass(frozen=True)
