@@ -107,6 +107,18 @@ class Lab:
         """Where the checkpoint lies: trained ones beside the store, base models where they were found."""
         return self.folder / model.path
 
+    def unchanged(self, model: Model) -> Path:
+        """Where the checkpoint lies, complete and with the weights it was stored with. Raises InputError."""
+        path = self.path(model)
+        checkpoint.verify(path, trust_remote_code=self.recipe.trust_remote_code)
+        if checkpoint.weights_digest(path) != model.weights:
+            raise InputError(
+                f"the weights of {model.name} ({model.id}) changed since they were stored",
+                where=path,
+                remedy="restore the checkpoint from a backup, or start a new store",
+            )
+        return path
+
     def chat(self, model: Model) -> Chat:
         """The chat template of this model, loaded and checked once for each distinct one."""
         if model.template not in self._chats:
@@ -116,14 +128,7 @@ class Lab:
     def engine(self, model: Model) -> Engine:
         """The engine that serves this checkpoint, after its weights were found unchanged."""
         if not self.engines.has(model.id):
-            path = self.path(model)
-            checkpoint.verify(path, trust_remote_code=self.recipe.trust_remote_code)
-            if checkpoint.weights_digest(path) != model.weights:
-                raise InputError(
-                    f"the weights of {model.name} ({model.id}) changed since they were stored",
-                    where=path,
-                    remedy="restore the checkpoint from a backup, or start a new store",
-                )
+            self.unchanged(model)
             print(f"{self.iteration} starting {self.recipe.engine.kind} with {model.name}", file=sys.stderr, flush=True)
         return self.engines.get(model.id, self.path(model))
 

@@ -421,6 +421,7 @@ class Summary(Record):
     "shuffled" (the pairs, their sides swapped at random: for metrics with a sign). under: the model it was measured
     under, "parent" (trained from), "result" (trained to), "base" (M_0) or "" (by none), and model is its id.
     low, high: bootstrap interval of the mean. missing: pairs without a finite value, left out of everything else.
+    content: digest of the values, so that measuring again under other settings makes another summary.
     """
 
     pair_set: str
@@ -429,6 +430,7 @@ class Summary(Record):
     under: Under
     model: str | None
     settings: Mapping[str, Json]
+    content: str = ""
     # answer
     n: int = 0
     missing: int = 0
@@ -450,8 +452,7 @@ class Summary(Record):
             "under": self.under,
             "model": self.model,
             "settings": dict(self.settings),
-            "n": self.n,
-            "missing": self.missing,
+            "content": self.content,
         }
 
 

@@ -213,10 +213,10 @@ def _write_members(store: Store, version: str, before: Version | None, size: int
             "SELECT pair, true AS added FROM (SELECT pair FROM staged EXCEPT SELECT pair FROM members($base)) "
             "UNION ALL SELECT pair, false FROM (SELECT pair FROM members($base) EXCEPT SELECT pair FROM staged)"
         )
-        store.query(f"CREATE OR REPLACE TEMP TABLE changes AS {changes}", {"base": before.id})
-        changed = store.query("SELECT count(*) AS n FROM changes")[0]["n"]
+        store.query(f"CREATE OR REPLACE TEMP TABLE moved AS {changes}", {"base": before.id})
+        changed = store.query("SELECT count(*) AS n FROM moved")[0]["n"]
         if changed * WHOLE_BELOW < size:
-            store.query("INSERT INTO pair_set_change SELECT ?, pair, added FROM changes ORDER BY pair", [version])
+            store.query("INSERT INTO pair_set_change SELECT ?, pair, added FROM moved ORDER BY pair", [version])
             return before.id
     store.query("INSERT INTO pair_set_change SELECT ?, pair, true FROM staged ORDER BY pair", [version])
     return None

@@ -244,9 +244,110 @@ SELECT
     chosen_after < chosen_before AND rejected_after < rejected_before AS displaced
 FROM margins;
 
+-- Where an answer stands among all answers to its prompt that a judge scored in one way: 0 the lowest, 1 the highest.
+CREATE OR REPLACE VIEW ranks AS
+WITH scored AS (
+    SELECT r.prompt, j.response, j.judge, j.method, j.rubric, round(avg(j.score), 9) AS score
+    FROM judgment j JOIN response r ON r.id = j.response WHERE j.score IS NOT NULL GROUP BY ALL
+),
+placed AS (
+    SELECT
+        *, count(*) OVER pool AS n, rank() OVER (pool ORDER BY score) - 1 AS lower,
+        rank() OVER (pool ORDER BY score DESC) - 1 AS higher
+    FROM scored WINDOW pool AS (PARTITION BY prompt, judge, method, rubric)
+)
+SELECT *, (lower + (n - lower - higher - 1) / 2) / nullif(n - 1, 0) AS rank FROM placed;
+
+-- Every number of every pair of a run's sets and controls, one a row: what summaries are made of.
+--   FROM pair_values WHERE run = 'temporal' AND pair_set = 'guided@2' AND metric = 'gradient.norm' AND under = 'parent'
+-- under: the model it was measured under, "parent" (trained from), "result" (trained to), "base" (M_0), "" (none).
+-- control 'shuffled': sides swapped where the chosen's id is above the rejected's, and ids are hashes.
+CREATE OR REPLACE VIEW pair_values AS
+WITH site AS (
+    SELECT run, pair_set, 'parent' AS under, parent AS model FROM run_sets
+    UNION ALL
+    SELECT run, pair_set, 'result', result FROM run_sets
+    UNION ALL
+    SELECT s.run, s.pair_set, 'base', n.model FROM run_sets s JOIN model_names n ON n.run = s.run AND n.name = 'M_0'
+),
+member AS (
+    SELECT s.run, l.recipe->'judge'->>'method' AS method, any_value(x.judge) OVER (PARTITION BY s.run, s.pair_set) AS judge, c.*
+    FROM run_sets s
+    JOIN launch l ON l.id = s.launch
+    JOIN compared c ON c.pair_set = s.pair_set
+    LEFT JOIN pair x ON x.id = c.pair
+),
+judged AS (  -- by every judge that scored both sides; own: the judge and method that ordered the pairs
+    SELECT
+        m.run, m.pair_set, m.control, m.chosen, m.rejected, n.name || '/' || w.method AS judge,
+        coalesce(w.judge = m.judge AND w.method = m.method, false) AS own,
+        w.score - l.score AS gap, w.rank - l.rank AS rank_gap
+    FROM member m
+    JOIN ranks w ON w.response = m.chosen
+    JOIN ranks l ON l.response = m.rejected AND l.judge = w.judge AND l.method = w.method
+        AND l.rubric IS NOT DISTINCT FROM w.rubric
+    JOIN model n ON n.id = w.judge
+),
+under_model AS (
+    SELECT s.run, s.pair_set, m.control, m.chosen, m.rejected, s.under, s.model, m.metric, m.value
+    FROM site s JOIN metrics m ON m.pair_set = s.pair_set AND m.model = s.model
+),
+number AS (
+    SELECT run, pair_set, control, chosen, rejected, '' AS under, NULL AS model, 'gap' AS metric, gap AS value FROM member
+    UNION ALL
+    SELECT run, pair_set, control, chosen, rejected, '', NULL, 'rank_gap', rank_gap FROM judged WHERE own
+    UNION ALL
+    SELECT run, pair_set, control, chosen, rejected, '', NULL, 'gap/' || judge, gap FROM judged WHERE NOT own
+    UNION ALL
+    SELECT s.run, m.pair_set, m.control, m.chosen, m.rejected, '', NULL, m.metric, m.value
+    FROM metrics m JOIN run_sets s ON s.pair_set = m.pair_set WHERE m.model IS NULL
+    UNION ALL
+    FROM under_model
+    UNION ALL
+    SELECT * REPLACE ('distance' AS metric, 1 - value AS value) FROM under_model WHERE metric = 'forward.cosine_mean'
+    UNION ALL
+    SELECT w.* REPLACE ('logratio' AS metric, w.value - l.value AS value)
+    FROM under_model w JOIN under_model l USING (run, pair_set, control, chosen, rejected, under)
+    WHERE w.metric = 'forward.chosen_logprob' AND l.metric = 'forward.rejected_logprob'
+    UNION ALL
+    SELECT m.* REPLACE (
+        'dpo_gradient' AS metric,
+        t.beta * CASE m.under WHEN 'parent' THEN t.weight_before ELSE t.weight END * m.value AS value
+    )
+    FROM under_model m JOIN trained_pairs t USING (run, pair_set, control, chosen, rejected)
+    WHERE m.metric = 'gradient.norm' AND m.under IN ('parent', 'result')
+    UNION ALL
+    SELECT t.run, t.pair_set, t.control, t.chosen, t.rejected, 'result', s.result, u.metric, u.value
+    FROM trained_pairs t
+    JOIN run_sets s ON s.run = t.run AND s.pair_set = t.pair_set,
+    LATERAL (
+        VALUES
+        ('margin', t.margin), ('weight', t.weight), ('displaced', t.displaced::INT),
+        ('ranked_before', t.ranked_before::INT), ('ranked', t.ranked_after::INT)
+    ) AS u(metric, value)
+)
+FROM number
+UNION ALL
+SELECT * REPLACE ('shuffled' AS control, CASE WHEN chosen < rejected THEN value ELSE -value END AS value)
+FROM number WHERE control = '' AND (
+    metric IN ('gap', 'rank_gap', 'text.length_gap', 'text.token_gap', 'logratio', 'margin') OR metric LIKE 'gap/%'
+);
+
 CREATE OR REPLACE VIEW summaries AS
 SELECT x.*, s.name AS phase, s.iteration, m.name AS model_name
-FROM summary x JOIN pair_set s ON s.id = x.pair_set LEFT JOIN model m ON m.id = x.model;
+FROM summary x
+JOIN pair_set s ON s.id = x.pair_set
+JOIN launch l ON l.id = x.launch
+LEFT JOIN model m ON m.id = x.model
+QUALIFY row_number() OVER (
+    PARTITION BY x.pair_set, x.control, x.metric, x.under, x.model ORDER BY l.started DESC, x.id
+) = 1;
 CREATE OR REPLACE VIEW changes AS
 SELECT x.*, b.name AS phase, b.iteration AS iteration_before, a.iteration AS iteration_after
-FROM change x JOIN pair_set b ON b.id = x.before JOIN pair_set a ON a.id = x.after;
+FROM change x
+JOIN pair_set b ON b.id = x.before
+JOIN pair_set a ON a.id = x.after
+JOIN launch l ON l.id = x.launch
+QUALIFY row_number() OVER (
+    PARTITION BY x.run, x.before, x.after, x.metric, x.under ORDER BY l.started DESC, x.id
+) = 1;

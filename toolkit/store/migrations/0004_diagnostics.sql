@@ -34,6 +34,7 @@ CREATE TABLE summary (
     under VARCHAR NOT NULL CHECK (under IN ('parent', 'result', 'base', '')),
     model VARCHAR,
     settings JSON NOT NULL,
+    content VARCHAR NOT NULL,    -- digest of the values
     n INTEGER NOT NULL,
     missing INTEGER NOT NULL,
     mean DOUBLE,

@@ -1,0 +1,53 @@
+"""Measures a run's pairs under its models: python -m toolkit diagnose."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end, reading
+from toolkit.diagnostics.collapse import Verdict
+from toolkit.diagnostics.diagnose import diagnose as measured
+from toolkit.diagnostics.measure import Measuring
+from toolkit.diagnostics.run_sets import recipe_of
+from toolkit.lab import Lab
+from toolkit.provenance import capture
+from toolkit.safe_text import one_line
+from toolkit.store.database import Store
+
+
+def diagnose(
+    run: Annotated[str, typer.Argument(help="The run, as its recipe or --run named it.")],
+    gradients: Annotated[bool, typer.Option(help="Exact gradient norms of every pair.")] = True,
+    after: Annotated[bool, typer.Option("--after", help="Gradients under the trained models too.")] = False,
+    blocks: Annotated[
+        int | None, typer.Option("--last-blocks", help="Gradients of the last N blocks alone, for large models.", min=1)
+    ] = None,
+    dtype: Annotated[str, typer.Option(help="float32, or bfloat16 where memory asks for it.")] = "float32",
+    store: StoreOption = DEFAULT,
+    as_json: JsonOption = False,
+) -> None:
+    """Gaps, likelihoods, similarity and exact gradients of every pair, and a verdict: diagnose temporal."""
+    end(lambda: _diagnose(run, Measuring(dtype, blocks), (gradients, after), (store, as_json)))
+
+
+def _diagnose(run: str, how: Measuring, what: tuple[bool, bool], where: tuple[Path, bool]) -> None:
+    path, as_json = where
+    with reading(path) as store:
+        recipe = recipe_of(store, run)
+    with Lab(recipe, Store(path), capture("diagnose", recipe.resolved())) as lab:
+        verdict = measured(lab, run, how, gradients=what[0], after=what[1])
+    print(json.dumps(asdict(verdict), ensure_ascii=False) if as_json else told(verdict))
+    if not as_json:
+        print(f"\nreport: python -m toolkit report {run} --store {path}")
+
+
+def told(verdict: Verdict) -> str:
+    """The verdict for a terminal."""
+    marks = {True: "yes", False: "no", None: "-"}
+    lines = [f"  {finding.name:<13} {marks[finding.holds]:<4} {finding.said}" for finding in verdict.findings]
+    return "\n".join(["", f"{verdict.run}: {verdict.verdict}", one_line(verdict.headline, 0), "", *lines])
