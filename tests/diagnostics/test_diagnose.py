@@ -16,6 +16,7 @@ from toolkit.diagnostics.run_sets import recipe_of
 from toolkit.errors import InputError
 from toolkit.lab import Lab, Step
 from toolkit.provenance import capture
+from toolkit.recipes.self_rewarding import self_rewarding
 from toolkit.recipes.temporal import temporal
 from toolkit.records import Metric
 from toolkit.store.database import Store
@@ -92,8 +93,26 @@ def test_gradients_after_training_are_measured_where_asked(path: Path) -> None:
     assert all(row["n"] and row["mean"] > 0 for row in rows)
 
 
+def test_what_another_recipe_asked_for_changes_no_number_of_a_run(
+    path: Path, scripted_recipe: Build, network_model: Path
+) -> None:
+    """Both ask M_0 for the same answers, and its verdicts on temporal's past are in the store before the baseline's."""
+    diagnosed(path)
+    numbers = "FROM pair_values WHERE run = 'tiny' ORDER BY ALL"
+    with Store(path, read_only=True) as store:
+        before = store.query(numbers)
+    recipe = scripted_recipe(model=str(network_model), answers={"k": 5}, iterations=1)
+    with Lab(recipe, Store(path), capture("other", recipe.resolved())) as lab:
+        self_rewarding(lab, recipe)
+    with Store(path, read_only=True) as store:
+        assert [row for row in before if row["metric"] == "rank_gap"]
+        assert store.query(numbers) == before
+        alone = store.query("SELECT n FROM ranks WHERE run = 'other'")
+    assert {row["n"] for row in alone} == {5}, "the past's answers, which M_0 judged too, are no candidates here"
+
+
 def test_a_run_that_is_not_there_is_named_with_those_that_are(path: Path) -> None:
-    with Store(path, read_only=True) as store, pytest.raises(InputError, match="no run 'other'.*\n.*\n.*tiny"):
+    with Store(path, read_only=True) as store, pytest.raises(InputError, match=r"no run 'other'.*\n.*\n.*tiny"):
         recipe_of(store, "other")
 
 

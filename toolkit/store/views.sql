@@ -244,17 +244,41 @@ SELECT
     chosen_after < chosen_before AND rejected_after < rejected_before AS displaced
 FROM margins;
 
--- Where an answer stands among all answers to its prompt that a judge scored in one way: 0 the lowest, 1 the highest.
+-- The score of every answer by each judge in one way of judging: the mean of its readable verdicts.
+CREATE OR REPLACE VIEW answer_scores AS
+SELECT r.prompt, j.response, j.judge, j.method, j.rubric, round(avg(j.score), 9) AS score
+FROM judgment j JOIN response r ON r.id = j.response WHERE j.score IS NOT NULL GROUP BY ALL;
+
+-- Where an answer stands among the answers that the set could be chosen from: 0 the lowest, 1 the highest. Those are the
+-- run's own, of the roles that its sets of this phase have: what another recipe asked the same models for is left out.
 CREATE OR REPLACE VIEW ranks AS
-WITH scored AS (
-    SELECT r.prompt, j.response, j.judge, j.method, j.rubric, round(avg(j.score), 9) AS score
-    FROM judgment j JOIN response r ON r.id = j.response WHERE j.score IS NOT NULL GROUP BY ALL
+WITH role AS (
+    SELECT DISTINCT s.run, s.phase, u.role
+    FROM run_sets s JOIN pairs p ON p.pair_set = s.pair_set, LATERAL (VALUES (p.chosen_role), (p.rejected_role)) AS u(role)
+),
+sets AS (SELECT s.*, l.recipe->'answers' AS asked FROM run_sets s JOIN launch l ON l.id = s.launch),
+answerer AS (
+    SELECT run, pair_set, phase, asked, 'present' AS role, parent AS model FROM sets
+    UNION ALL
+    SELECT s.run, s.pair_set, s.phase, s.asked, 'past', n.model
+    FROM sets s JOIN model_names n ON n.run = s.run AND n.name = 'M_0'
+    UNION ALL
+    SELECT s.run, s.pair_set, s.phase, s.asked, 'future', f.result
+    FROM sets s JOIN run_sets f ON f.run = s.run AND f.iteration = s.iteration
 ),
 placed AS (
     SELECT
-        *, count(*) OVER pool AS n, rank() OVER (pool ORDER BY score) - 1 AS lower,
-        rank() OVER (pool ORDER BY score DESC) - 1 AS higher
-    FROM scored WINDOW pool AS (PARTITION BY prompt, judge, method, rubric)
+        a.run, a.pair_set, x.*, count(*) OVER pool AS n, rank() OVER (pool ORDER BY x.score) - 1 AS lower,
+        rank() OVER (pool ORDER BY x.score DESC) - 1 AS higher
+    FROM answerer a
+    JOIN role o ON o.run = a.run AND o.phase = a.phase AND o.role = a.role
+    JOIN response r ON r.model = a.model AND r.role = a.role AND r.draw < (a.asked->>'k')::INT
+        AND (r.sampling->>'temperature')::DOUBLE = (a.asked->>'temperature')::DOUBLE
+        AND (r.sampling->>'top_p')::DOUBLE = (a.asked->>'top_p')::DOUBLE
+        AND (r.sampling->>'max_tokens')::INT = (a.asked->>'max_tokens')::INT
+        AND r.prompt IN (SELECT p.prompt FROM pairs p WHERE p.pair_set = a.pair_set)
+    JOIN answer_scores x ON x.response = r.id
+    WINDOW pool AS (PARTITION BY a.run, a.pair_set, x.prompt, x.judge, x.method, x.rubric)
 )
 SELECT *, (lower + (n - lower - higher - 1) / 2) / nullif(n - 1, 0) AS rank FROM placed;
 
@@ -280,13 +304,20 @@ member AS (
 judged AS (  -- by every judge that scored both sides; own: the judge and method that ordered the pairs
     SELECT
         m.run, m.pair_set, m.control, m.chosen, m.rejected, n.name || '/' || w.method AS judge,
-        coalesce(w.judge = m.judge AND w.method = m.method, false) AS own,
-        w.score - l.score AS gap, w.rank - l.rank AS rank_gap
+        coalesce(w.judge = m.judge AND w.method = m.method, false) AS own, w.score - l.score AS gap
     FROM member m
-    JOIN ranks w ON w.response = m.chosen
-    JOIN ranks l ON l.response = m.rejected AND l.judge = w.judge AND l.method = w.method
+    JOIN answer_scores w ON w.response = m.chosen
+    JOIN answer_scores l ON l.response = m.rejected AND l.judge = w.judge AND l.method = w.method
         AND l.rubric IS NOT DISTINCT FROM w.rubric
     JOIN model n ON n.id = w.judge
+),
+ranked AS (
+    SELECT m.run, m.pair_set, m.control, m.chosen, m.rejected, w.rank - l.rank AS rank_gap
+    FROM member m
+    JOIN ranks w ON w.run = m.run AND w.pair_set = m.pair_set AND w.response = m.chosen
+        AND w.judge = m.judge AND w.method = m.method
+    JOIN ranks l ON l.run = m.run AND l.pair_set = m.pair_set AND l.response = m.rejected
+        AND l.judge = w.judge AND l.method = w.method AND l.rubric IS NOT DISTINCT FROM w.rubric
 ),
 under_model AS (
     SELECT s.run, s.pair_set, m.control, m.chosen, m.rejected, s.under, s.model, m.metric, m.value
@@ -295,7 +326,7 @@ under_model AS (
 number AS (
     SELECT run, pair_set, control, chosen, rejected, '' AS under, NULL AS model, 'gap' AS metric, gap AS value FROM member
     UNION ALL
-    SELECT run, pair_set, control, chosen, rejected, '', NULL, 'rank_gap', rank_gap FROM judged WHERE own
+    SELECT run, pair_set, control, chosen, rejected, '', NULL, 'rank_gap', rank_gap FROM ranked
     UNION ALL
     SELECT run, pair_set, control, chosen, rejected, '', NULL, 'gap/' || judge, gap FROM judged WHERE NOT own
     UNION ALL
