@@ -1,6 +1,6 @@
 """Notebook 01: how far apart the judge finds the two sides of a pair, iteration by iteration.
 
-The gap by the run's own judge with its interval and its noise floor, as ranks, by fixed judges, and the gap in length.
+The gap by the run's own judge with its interval and its floor, as ranks, by fixed judges, and the gap in length.
 
     python -m toolkit browse --notebook gap
     python analysis/01_quality_gap.py --store runs/store.duckdb
@@ -18,127 +18,57 @@ app = marimo.App(width="medium", app_title="01 Quality gap")
 def _():
     import marimo as mo
 
-    from toolkit.reporting import charts, frames, panels
+    from toolkit.reporting import frames, panels, run_curves, run_pairs
 
-    return charts, frames, mo, panels
+    return frames, mo, panels, run_curves, run_pairs
 
 
 @app.cell
 def _(frames, mo):
     store = frames.reader(mo.cli_args())
     names = frames.runs(store)
-    chosen = mo.ui.multiselect(names, value=names, label="Runs")
-    return chosen, names, store
+    run = mo.ui.dropdown(names, value=names[-1] if names else None, label="Run")
+    beside = mo.ui.multiselect(names, value=names, label="beside")
+    return beside, run, store
 
 
 @app.cell
-def _(chosen, mo, store):
+def _(beside, frames, mo, panels, run, store):
+    said = "A pair teaches through the difference between its sides. This page follows that difference over iterations."
     mo.vstack(
         [
-            mo.md(
-                """
-                # 01 Quality gap
-
-                A pair teaches through the difference between its sides. This page follows that difference over the
-                iterations of each run. Filled marks are the pairs, hollow dashed ones the **noise floor**: two draws of
-                one model for the same prompt, nothing selected. Lines are 95 % intervals.
-                """
+            panels.head("01 Quality gap", said, store, mo.hstack([run, beside], justify="start", wrap=True)),
+            panels.found(
+                "All sets of the store",
+                "Means of the stored pairs, as the run's own judge scored them. Imported pairs have no score.",
+                frames.all_sets(store),
             ),
-            mo.md(f"Store: `{store.path.name}`"),
-            chosen,
         ]
     )
     return
 
 
 @app.cell
-def _(frames, mo, names, panels, store):
-    plain = frames.plain_gaps(store)
-    mo.vstack(
-        [
-            *([] if frames.diagnosed(store) else [panels.undiagnosed(store, names)]),
-            mo.md("## The sets"),
-            mo.Html("<p>Means of the stored pairs, as the run's own judge scored them. Imported pairs have no score.</p>"),
-            mo.Html(panels.table(plain.frame)),
-            panels.sql(plain),
-        ]
-    )
-    return (plain,)
+def _(beside, mo, panels, run, run_curves, store):
+    mo.stop(run.value is None, panels.without_runs())
+    course = store.section(run_curves.curves, run.value, beside.value)
+    panels.section(course, lambda figure: "gap" in figure.title)
+    return
 
 
 @app.cell
-def _(charts, chosen, frames, panels, store):
-    gap = frames.summaries(store, chosen.value, ["gap"])
-    panels.measured(
-        "Gap by the run's own judge",
-        gap,
-        lambda frame: charts.curves(frame, "chosen − rejected (points)", zero=True),
-        "Each iteration is judged by its own M_i, so a gap that moves may be the judge moving.",
-    )
-    return (gap,)
+def _(mo, panels, run, run_pairs, store):
+    mo.stop(run.value is None)
+    spread = store.section(run_pairs.distributions, run.value)
+    panels.section(spread, lambda figure: "gap" in figure.title)
+    return
 
 
 @app.cell
-def _(chosen, frames, panels, store):
-    fall = frames.changes(store, chosen.value, ["gap", "rank_gap", "text.length_gap"])
-    panels.change("Did it change?", fall)
-    return (fall,)
-
-
-@app.cell
-def _(charts, frames, gap, panels):
-    bars = frames.published_bars("gap")
-    panels.measured(
-        "Beside the paper's bars",
-        gap,
-        lambda frame: charts.beside_published(frame, bars, "chosen − rejected (points)"),
-        f"Grey bars: {frames.PUBLISHED}, read off a figure to about 0.005, no intervals given. Other model, other judge: "
-        "their course can be compared, their height cannot.",
-    )
-    return (bars,)
-
-
-@app.cell
-def _(charts, chosen, frames, panels, store):
-    ranks = frames.summaries(store, chosen.value, ["rank_gap"])
-    panels.measured(
-        "Gap in ranks",
-        ranks,
-        lambda frame: charts.curves(frame, "places between the two sides", zero=True),
-        "Ranks do not move with the scale of a judge.",
-    )
-    return (ranks,)
-
-
-@app.cell
-def _(charts, chosen, frames, mo, panels, store):
-    judges = [name for name in frames.metric_names(store) if name.startswith("gap/")]
-    fixed = {name: frames.summaries(store, chosen.value, [name]) for name in judges}
-    mo.vstack(
-        [
-            panels.measured(
-                f"Gap by the fixed judge {name.removeprefix('gap/')}",
-                shown,
-                lambda frame: charts.curves(frame, "chosen − rejected (points)", zero=True),
-                "One judge for every iteration: a gap that moves here is the pairs moving.",
-            )
-            for name, shown in fixed.items()
-        ]
-        or [mo.md("## Gap by a fixed judge"), mo.Html(panels.NO_FIXED_JUDGE)]
-    )
-    return (fixed,)
-
-
-@app.cell
-def _(charts, chosen, frames, panels, store):
-    length = frames.summaries(store, chosen.value, ["text.length_gap"])
-    panels.measured(
-        "Gap in length",
-        length,
-        lambda frame: charts.curves(frame, "chosen − rejected (characters)", zero=True),
-        "Where the chosen side is always the longer one, length may be what is learned.",
-    )
-    return (length,)
+def _(mo, panels, run, run_pairs, store):
+    mo.stop(run.value is None)
+    panels.section(store.section(run_pairs.yields, run.value))
+    return
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Notebook 02: is the training signal fading? Similarity, likelihoods, the directional gradient itself, DPO's weight.
 
 The gradient of DPO is beta times a weight times the directional gradient, grad log pi(chosen) - grad log pi(rejected).
-The paper argues from similarity that it fades; here its norm is shown beside similarity, with a noise floor for both.
+The paper argues from similarity that it fades; here its norm is shown beside similarity, with a floor for both.
 
     python -m toolkit browse --notebook gradient
     python analysis/02_gradient_collapse.py --store runs/store.duckdb
@@ -19,143 +19,94 @@ app = marimo.App(width="medium", app_title="02 Gradient collapse")
 def _():
     import marimo as mo
 
-    from toolkit.reporting import charts, frames, panels
+    from toolkit.reporting import frames, notebook_charts, notebook_parts, panels, run_curves, run_pairs, run_training
 
-    return charts, frames, mo, panels
+    return frames, mo, notebook_charts, notebook_parts, panels, run_curves, run_pairs, run_training
 
 
 @app.cell
 def _(frames, mo):
     store = frames.reader(mo.cli_args())
     names = frames.runs(store)
-    chosen = mo.ui.multiselect(names, value=names, label="Runs")
-    return chosen, names, store
+    run = mo.ui.dropdown(names, value=names[-1] if names else None, label="Run")
+    beside = mo.ui.multiselect(names, value=names, label="beside")
+    return beside, run, store
 
 
 @app.cell
-def _(chosen, frames, mo, names, panels, store):
+def _(beside, mo, panels, run, store):
+    said = "Do the two sides of a pair become alike, and does the gradient that tells them apart fade?"
+    panels.head("02 Gradient collapse", said, store, mo.hstack([run, beside], justify="start", wrap=True))
+    return
+
+
+@app.cell
+def _(mo, panels, run, store):
+    mo.stop(run.value is None, panels.without_runs())
+    panels.verdict(store.verdict(run.value))
+    return
+
+
+@app.cell
+def _(beside, mo, panels, run, run_curves, store):
+    mo.stop(run.value is None)
+    course = store.section(run_curves.curves, run.value, beside.value)
+    panels.section(course, lambda figure: "gap" not in figure.title)
+    return
+
+
+@app.cell
+def _(mo, panels, run, run_pairs, store):
+    mo.stop(run.value is None)
+    spread = store.section(run_pairs.distributions, run.value)
+    panels.section(spread, lambda figure: "gap" not in figure.title)
+    return
+
+
+@app.cell
+def _(frames, mo, notebook_charts, panels, run, store):
+    mo.stop(run.value is None)
+    where = "Mean share of the squared norm, under the model that was then trained; n and intervals under Numbers."
+    layers = frames.shares(store, run.value, "gradient.layer/")
+    groups = frames.shares(store, run.value, "gradient.group/")
     mo.vstack(
         [
-            mo.md(
-                """
-                # 02 Gradient collapse
-
-                Do the two sides of a pair become alike, and does the gradient that tells them apart fade? Filled marks
-                are the pairs, hollow dashed ones the **noise floor**: two draws of one model for the same prompt. A
-                fall that the floor shares is no collapse of the pairs. Lines are 95 % intervals.
-                """
-            ),
-            mo.md(f"Store: `{store.path.name}`"),
-            chosen,
-            *([] if frames.diagnosed(store) else [panels.undiagnosed(store, names)]),
+            panels.found("Where the gradient lies: by layer", where, layers, notebook_charts.shares),
+            panels.found("Where the gradient lies: by parameter group", where, groups, notebook_charts.shares),
         ]
     )
     return
 
 
 @app.cell
-def _(chosen, frames, panels, store):
-    course = frames.changes(store, chosen.value, ["gap", "forward.cosine_mean", "forward.cosine_last", "gradient.norm"])
-    panels.change("What changed between iterations", course)
-    return (course,)
-
-
-@app.cell
-def _(charts, chosen, frames, panels, store):
-    cosine = frames.summaries(store, chosen.value, ["forward.cosine_mean"], "parent")
-    panels.measured(
-        "Similarity: cosine of the two sides' features, mean over their tokens",
-        cosine,
-        lambda frame: charts.curves(frame, "cosine"),
-        "Last layer of the model that is about to be trained.",
+def _(frames, mo, notebook_charts, panels, run, run_training, store):
+    mo.stop(run.value is None)
+    trained = store.section(run_training.training, run.value)
+    moved = frames.moved_pairs(store, run.value)
+    mo.vstack(
+        [
+            panels.section(trained, lambda figure: figure.charts[0].x_name == "iteration"),
+            panels.found("Both likelihoods of each pair", "A point is a pair.", moved, notebook_charts.displaced),
+        ]
     )
-    return (cosine,)
+    return
 
 
 @app.cell
-def _(charts, cosine, frames, panels):
-    bars = frames.published_bars("cosine")
-    panels.measured(
-        "Beside the paper's bars",
-        cosine,
-        lambda frame: charts.beside_published(frame, bars, "cosine"),
-        f"Grey bars: {frames.PUBLISHED}, read off a figure to about 0.005; its pooling is not stated and no intervals "
-        "are given. Their course can be compared, their height cannot.",
-    )
-    return (bars,)
+def _(frames, mo, run, store):
+    mo.stop(run.value is None)
+    metrics = frames.metric_names(store, run.value)
+    metric = mo.ui.dropdown(list(metrics), value=next(iter(metrics), None), label="Metric")
+    mo.vstack([mo.md("## Any other metric"), metric])
+    return metric, metrics
 
 
 @app.cell
-def _(charts, chosen, frames, panels, store):
-    last = frames.summaries(store, chosen.value, ["forward.cosine_last"], "parent")
-    panels.measured(
-        "Similarity: cosine at the last token", last, lambda frame: charts.curves(frame, "cosine"), "The same layer."
-    )
-    return (last,)
-
-
-@app.cell
-def _(charts, chosen, frames, panels, store):
-    norm = frames.summaries(store, chosen.value, ["gradient.norm"], "parent")
-    panels.measured(
-        "The directional gradient: ‖∇ log π(chosen) − ∇ log π(rejected)‖",
-        norm,
-        lambda frame: charts.curves(frame, "norm", zero=True),
-        "Exact, over all parameters of the model that is about to be trained. Where it holds while the gap falls, the "
-        "signal did not fade: the judge sees less, the gradient does not.",
-    )
-    return (norm,)
-
-
-@app.cell
-def _(charts, chosen, frames, panels, store):
-    layers = frames.parts(store, chosen.value, "gradient.layer/")
-    panels.shared("Where the gradient lies: by layer", layers, lambda frame: charts.shares(frame, "layer"))
-    return (layers,)
-
-
-@app.cell
-def _(charts, chosen, frames, panels, store):
-    groups = frames.parts(store, chosen.value, "gradient.group/")
-    panels.shared("Where the gradient lies: by parameter group", groups, lambda frame: charts.shares(frame, "group"))
-    return (groups,)
-
-
-@app.cell
-def _(charts, chosen, frames, panels, store):
-    weight = frames.summaries(store, chosen.value, ["weight"], "result")
-    panels.measured(
-        "DPO's weight σ(−margin) after the training",
-        weight,
-        lambda frame: charts.curves(frame, "weight"),
-        "At its start every pair weighs 0.5, since policy and reference are one model. Below 0.5 a pair was learned.",
-    )
-    return (weight,)
-
-
-@app.cell
-def _(charts, chosen, frames, panels, store):
-    moved = frames.moved_pairs(store, chosen.value)
-    totals = frames.training_moves(store, chosen.value)
-    panels.moved("Likelihoods: what each training did to both sides", moved, totals, charts.displaced)
-    return moved, totals
-
-
-@app.cell
-def _(frames, mo, store):
-    names_of_all = frames.metric_names(store)
-    other = mo.ui.dropdown(names_of_all, value=names_of_all[0] if names_of_all else None, label="Metric")
-    mo.vstack([mo.md("## Any other metric"), other])
-    return (other,)
-
-
-@app.cell
-def _(charts, chosen, frames, mo, other, panels, store):
-    mo.stop(other.value is None)
-    metric, _, under = other.value.partition(" @ ")
-    any_metric = frames.summaries(store, chosen.value, [metric], under)
-    panels.measured(other.value, any_metric, lambda frame: charts.curves(frame, metric))
-    return (any_metric,)
+def _(beside, metric, metrics, mo, notebook_parts, panels, run, store):
+    mo.stop(metric.value is None)
+    any_metric = notebook_parts.any_metric(metric.value, *metrics[metric.value])
+    panels.section(store.section(any_metric, run.value, beside.value))
+    return
 
 
 if __name__ == "__main__":

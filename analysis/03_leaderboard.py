@@ -16,91 +16,46 @@ app = marimo.App(width="medium", app_title="03 Leaderboard")
 def _():
     import marimo as mo
 
-    from toolkit.reporting import charts, frames, panels
+    from toolkit.reporting import frames, notebook_parts, panels, run_training
 
-    return charts, frames, mo, panels
+    return frames, mo, notebook_parts, panels, run_training
 
 
 @app.cell
 def _(frames, mo):
     store = frames.reader(mo.cli_args())
     names = frames.runs(store)
-    chosen = mo.ui.multiselect(names, value=names, label="Runs")
-    published = mo.ui.checkbox(value=True, label="the paper's rows (Llama3.1-8B, other judge, no intervals)")
-    return chosen, names, published, store
+    run = mo.ui.dropdown(names, value=names[-1] if names else None, label="Trainings of")
+    published = mo.ui.checkbox(value=False, label="the paper's rows (Llama3.1-8B, other judge, no intervals)")
+    return published, run, store
 
 
 @app.cell
-def _(chosen, mo, published, store):
-    mo.vstack(
-        [
-            mo.md(
-                """
-                # 03 Leaderboard
-
-                Every model that was evaluated, and every training step that was logged. M_i is the model at the start
-                of iteration i, M_0 the one all began with. Lines are 95 % intervals over the questions of a test.
-                """
-            ),
-            mo.md(f"Store: `{store.path.name}`"),
-            mo.hstack([chosen, published], justify="start", wrap=True),
-            mo.md("## Scores"),
-        ]
-    )
+def _(mo, panels, published, run, store):
+    said = "Every model that was evaluated, and every training step that was logged. M_0 is the model all began with."
+    panels.head("03 Leaderboard", said, store, mo.hstack([run, published], justify="start", wrap=True))
     return
 
 
 @app.cell
-def _(frames, panels, published, store):
-    board = frames.board(store, published.value)
+def _(notebook_parts, panels, published, store):
+    board = notebook_parts.board(store, published.value)
     panels.leaderboard(board)
     return (board,)
 
 
 @app.cell
-def _(frames, panels, store):
-    scores = frames.scores(store)
-    panels.beneath(scores)
-    return (scores,)
+def _(board, notebook_parts, panels, store):
+    panels.section(notebook_parts.learning_curves(store, board))
+    return
 
 
 @app.cell
-def _(board, charts, chosen, frames, mo, panels, scores):
-    curves = frames.learning_curves(board)
-    curves = curves[curves["series"].isin(chosen.value) | curves["published"]]
-    mo.vstack(
-        [
-            panels.panel(
-                f"Learning curve: {column}", panels.answer(rows, "M_"), charts.learning(rows, column), panels.Shown(scores.sql, rows)
-            )
-            for column, rows in curves.groupby("column")
-            if rows[~rows["published"]]["iteration"].nunique() > 1
-        ]
-    )
-    return (curves,)
-
-
-@app.cell
-def _(charts, chosen, frames, panels, store):
-    loss = frames.training_steps(store, chosen.value, "loss")
-    panels.trained("Training: loss", loss, lambda frame: charts.steps(frame, "DPO loss"))
-    return (loss,)
-
-
-@app.cell
-def _(charts, chosen, frames, panels, store):
-    accuracy = frames.training_steps(store, chosen.value, "acc")
-    panels.trained(
-        "Training: accuracy", accuracy, lambda frame: charts.steps(frame, "share ranked by the implicit reward")
-    )
-    return (accuracy,)
-
-
-@app.cell
-def _(charts, chosen, frames, panels, store):
-    gradient = frames.training_steps(store, chosen.value, "grad_norm")
-    panels.trained("Training: gradient norm of a batch", gradient, lambda frame: charts.steps(frame, "gradient norm"))
-    return (gradient,)
+def _(mo, panels, run, run_training, store):
+    mo.stop(run.value is None, panels.without_runs())
+    trained = store.section(run_training.training, run.value)
+    panels.section(trained, lambda figure: figure.charts[0].x_name == "step")
+    return
 
 
 if __name__ == "__main__":

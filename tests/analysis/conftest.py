@@ -153,16 +153,15 @@ def _summarise(store: Store, place: Mapping[str, Any], launch: str) -> None:
         "SELECT control, metric, model, list(value ORDER BY value) AS values FROM metrics WHERE pair_set = ? GROUP BY ALL",
         [place["pair_set"]],
     )
-    made = [
-        _summary(place, row["control"], row["metric"], _under(place, row["model"]), row["values"])
-        for row in found
-    ]
+    made = [_summary(place, row["control"], row["metric"], _under(place, row["model"]), row["values"]) for row in found]
     for control in ("", "draws"):
         gaps = [s.gap for s in _sides(store, place["pair_set"]) if s.control == control and s.gap is not None]
         made.append(_summary(place, control, "gap", ("", None), gaps))
         made.append(_summary(place, control, "rank_gap", ("", None), [round(10 * gap) for gap in gaps]))
         made.append(_summary(place, control, "gap/fixed", ("", None), [gap / 2 for gap in gaps]))
-    trained = store.query("FROM trained_pairs WHERE pair_set = ? AND control = '' AND run = ?", [place["pair_set"], place["run"]])
+    trained = store.query(
+        "FROM trained_pairs WHERE pair_set = ? AND control = '' AND run = ?", [place["pair_set"], place["run"]]
+    )
     for metric in ("margin", "weight", "displaced"):
         made.append(_summary(place, "", metric, ("result", place["result"]), [float(row[metric]) for row in trained]))
     for under, column in (("parent", "ranked_before"), ("result", "ranked_after")):
@@ -188,9 +187,10 @@ def _changes(store: Store, launch: str) -> None:
         "SELECT a.run, a.pair_set AS before, b.pair_set AS after FROM run_sets a "
         "JOIN run_sets b ON b.run = a.run AND b.phase = a.phase AND b.iteration = a.iteration + 1 ORDER BY ALL"
     )
+    numbers = (0.75, 0.6, 0.9, 0.01, 0.5, 0.3, 0.8, 0.8, 40)
     store.add(
         [
-            Change(row["run"], row["before"], row["after"], metric, under, {}, 0.75, 0.6, 0.9, 0.01, 0.5, 0.3, 0.8, 0.8, 40)
+            Change(row["run"], row["before"], row["after"], metric, under, {}, *numbers)
             for row in store.query(sql)
             for metric, under in (("gap", ""), ("forward.cosine_mean", "parent"), ("gradient.norm", "parent"))
         ],

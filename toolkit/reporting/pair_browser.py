@@ -1,4 +1,4 @@
-"""The pairs of a set, searched, filtered and sorted by any number measured of them, and one pair with all that is known.
+"""The pairs of a set, searched, filtered and sorted by any number measured of them; one pair with all that is known.
 
 `Wanted` says which pairs; every function gives a frame beside its SQL. Left out: how it looks (panels.py).
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from toolkit.reporting.frames import Reader, Shown
+from toolkit.reporting.frames import Reader, Rows
 
 LIMIT = 500  # rows of a page; the count of all that fit is beside them
 COLUMNS = ("gap", "chosen_score", "rejected_score", "length_gap", "chosen_characters", "rejected_characters")
@@ -28,7 +28,8 @@ gate AS (
 ),
 known AS (
     SELECT
-        x.*, x.chosen_characters - x.rejected_characters AS length_gap, x.chosen_role || ' > ' || x.rejected_role AS roles,
+        x.*, x.chosen_characters - x.rejected_characters AS length_gap,
+        x.chosen_role || ' > ' || x.rejected_role AS roles,
         n.value AS measured, m.displaced, g.dropped
     FROM pairs x
     LEFT JOIN numbers n ON n.pair = x.id LEFT JOIN moves m ON m.pair = x.id LEFT JOIN gate g ON g.pair = x.id
@@ -81,7 +82,8 @@ SELECT DISTINCT metric, model, metric || coalesce(' under ' || model_name, '') A
 FROM metrics WHERE pair_set = $set AND control = '' ORDER BY label
 """
 _DROPPED = """
-SELECT d.stage, d.reason, count(*) OVER (PARTITION BY d.stage, d.reason) AS of_this_reason, p.text AS prompt_text, d.detail
+SELECT d.stage, d.reason, count(*) OVER (PARTITION BY d.stage, d.reason) AS of_this_reason, p.text AS prompt_text,
+    d.detail
 FROM dropped d JOIN prompt p ON p.id = d.prompt
 WHERE d.pair_set = $set AND ($reason = '' OR d.stage || ': ' || d.reason = $reason)
 ORDER BY ALL LIMIT $limit
@@ -90,7 +92,7 @@ ORDER BY ALL LIMIT $limit
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which pairs of a set, in which order. A range is None where it leaves nothing out, pairs without a score included.
+    """Which pairs of a set, in which order. A range is None where it leaves nothing out, unscored pairs included.
 
     state: "", "displaced", "not displaced", "trained on", or "stage: reason" of a drop. order: one of COLUMNS or a
     metric's name; model: the id of the model it was measured under, None for metrics of the texts.
@@ -107,7 +109,7 @@ class Wanted:
     falling: bool = True
 
 
-def pair_rows(store: Reader, wanted: Wanted) -> Shown:
+def pair_rows(store: Reader, wanted: Wanted) -> Rows:
     """The first LIMIT of these pairs; `found` counts all of them, `measured` is the metric they are sorted by."""
     column = wanted.order if wanted.order in COLUMNS else "measured"
     direction = "DESC" if wanted.falling else "ASC"
@@ -147,27 +149,27 @@ def orders(store: Reader, pair_set: str) -> dict[str, tuple[str, str | None]]:
     return made
 
 
-def dropped_prompts(store: Reader, pair_set: str, reason: str = "", limit: int = 50) -> Shown:
+def dropped_prompts(store: Reader, pair_set: str, reason: str = "", limit: int = 50) -> Rows:
     """Prompts that gave no pair, or whose pair was dropped, with the reason and how many share it."""
     return store.ask(_DROPPED, set=pair_set, reason=reason, limit=limit)
 
 
-def one_pair(store: Reader, pair_set: str, pair: str) -> Shown:
+def one_pair(store: Reader, pair_set: str, pair: str) -> Rows:
     """Both texts with their scores, roles, models and lengths."""
     return store.ask(_ONE, set=pair_set, pair=pair)
 
 
-def replies(store: Reader, pair: str) -> Shown:
+def replies(store: Reader, pair: str) -> Rows:
     """Every verdict on either side, raw, those that ordered the pair first."""
     return store.ask(_REPLIES, pair=pair)
 
 
-def numbers(store: Reader, pair_set: str, pair: str) -> Shown:
+def numbers(store: Reader, pair_set: str, pair: str) -> Rows:
     """Everything that was measured of the pair."""
     return store.ask(_MEASURED, set=pair_set, pair=pair)
 
 
-def trainings(store: Reader, pair_set: str, pair: str) -> Shown:
+def trainings(store: Reader, pair_set: str, pair: str) -> Rows:
     """What each training on the set did to the pair."""
     return store.ask(_TRAINED, set=pair_set, pair=pair)
 

@@ -1,6 +1,6 @@
 """The parts of the pair browser (analysis/04_pair_browser.py): filters, the table, both sides, verdicts, numbers.
 
-Prompts, answers and judge replies come from models: every one is escaped, and in the table cut to one line of plain text.
+Prompts, answers and judge replies come from models: each is escaped, and in the table cut to one line of plain text.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 import marimo as mo
 import pandas
 
-from toolkit.reporting.frames import Shown
+from toolkit.reporting.frames import Rows
 from toolkit.reporting.pair_browser import COLUMNS, Range
-from toolkit.reporting.panels import sql, table
+from toolkit.reporting.panels import known, sql, table
 from toolkit.reporting.tables import show
 from toolkit.reporting.word_diff import word_diff
 from toolkit.safe_text import one_line
@@ -39,21 +39,21 @@ def narrowed(slider: Any, limits: Range | None) -> Range | None:
     return None if limits is None or (low <= limits[0] and high >= limits[1]) else (float(low), float(high))
 
 
-def count(found: Shown, limit: int) -> Any:
+def count(found: Rows, limit: int) -> Any:
     """How many pairs fit, and how many of them are listed."""
     total = 0 if found.empty else int(found.frame["found"].iloc[0])
     listed = f", the first {limit} listed" if total > limit else ""
     return mo.Html(f"<p><b>{total}</b> pairs{listed}. Choose one to read it below.</p>")
 
 
-def choice(found: Shown, metric: str) -> Any:
+def choice(found: Rows, metric: str) -> Any:
     """The pairs as a table of which one row can be chosen, the first at the start."""
     frame = found.frame
     shown = pandas.DataFrame({"prompt": [_plain(text) for text in frame["prompt_text"]], "roles": frame["roles"]})
     if metric not in COLUMNS:
         shown[metric] = frame["measured"]
     for name in ("gap", "chosen_score", "rejected_score", "length_gap", "displaced", "dropped"):
-        shown[name] = [show(None if value is None or value != value else value) for value in frame[name]]
+        shown[name] = [show(known(value)) for value in frame[name]]
     shown["pair"] = frame["pair"]
     return mo.ui.table(
         shown, selection="single", initial_selection=[0] if len(shown) else None, page_size=10, show_download=False,
@@ -66,20 +66,20 @@ def chosen_pair(rows: Any) -> str | None:
     return str(rows.value["pair"].iloc[0]) if len(rows.value) else None
 
 
-def both_sides(one: Shown) -> Any:
+def both_sides(one: Rows) -> Any:
     """Prompt, both texts side by side (one above the other on a phone), and their difference."""
     row = one.frame.iloc[0]
     sides = "".join(_side(row, side) for side in ("chosen", "rejected"))
     said = (
         f"<h2>Prompt</h2><div data-part='prompt' style='{_TEXT}'>{html.escape(str(row['prompt_text']))}</div>"
         f"<div style='display:flex;flex-wrap:wrap;gap:1em;margin-top:1em'>{sides}</div>"
-        "<h2>From rejected to chosen</h2><p>Struck through: in the rejected answer alone. Green: in the chosen alone.</p>"
+        "<h2>From rejected to chosen</h2><p>Struck through: in the rejected alone. Green: in the chosen alone.</p>"
         f"<div data-part='diff' style='{_TEXT}'>{word_diff(str(row['rejected_text']), str(row['chosen_text']))}</div>"
     )
     return mo.vstack([mo.Html(said), sql(one)])
 
 
-def verdicts(replies: Shown) -> Any:
+def verdicts(replies: Rows) -> Any:
     """The judges' own words, raw."""
     said = "".join(
         f"<details><summary>{_summary(row)}</summary><div style='{_TEXT};padding:.4em 1em'>"
@@ -90,7 +90,7 @@ def verdicts(replies: Shown) -> Any:
     return mo.vstack([mo.Html(f"<h2>What the judges said</h2>{said or nothing}"), sql(replies)])
 
 
-def pair_numbers(numbers: Shown, trainings: Shown) -> Any:
+def pair_numbers(numbers: Rows, trainings: Rows) -> Any:
     """Everything measured of the pair, and what each training did to it."""
     nothing = "<p>Nothing yet: <code>python -m toolkit diagnose RUN</code> measures the pairs of a run.</p>"
     measured = table(numbers.frame) if len(numbers.frame) else nothing
@@ -100,8 +100,8 @@ def pair_numbers(numbers: Shown, trainings: Shown) -> Any:
 
 
 def _side(row: Any, side: str) -> str:
-    told = {name: html.escape(show(_known(row[f"{side}_{name}"]))) for name in ("score", "role", "model_name", "finish")}
-    size = f"{row[f'{side}_characters']} characters, {show(_known(row[f'{side}_tokens']))} tokens, end: {told['finish']}"
+    told = {name: html.escape(show(known(row[f"{side}_{name}"]))) for name in ("score", "role", "model_name", "finish")}
+    size = f"{row[f'{side}_characters']} characters, {show(known(row[f'{side}_tokens']))} tokens, end: {told['finish']}"
     return (
         f"<div data-part='{side}' style='{_BOX}'><b>{side}: {told['score']}</b> · {told['role']} answer of "
         f"{told['model_name']}<br><small>{size}</small><hr style='margin:.5em 0'>"
@@ -111,13 +111,9 @@ def _side(row: Any, side: str) -> str:
 
 def _summary(row: dict[str, Any]) -> str:
     by = "" if row["ordered_the_pair"] else ", another judge"
-    score = show(_known(row["score"]))
+    score = show(known(row["score"]))
     said = f"{row['side']}: {score} by {row['judge']} ({row['method']}, draw {row['draw']}, {row['status']}{by})"
     return html.escape(f"{said} {row['reason']}".strip())
-
-
-def _known(value: Any) -> Any:
-    return None if value is None or value != value else value
 
 
 def _plain(text: str) -> str:

@@ -1,4 +1,4 @@
-"""How the notebooks are laid out: a figure with its answer, its numbers and its SQL. The one place that knows marimo's widgets.
+"""How the notebooks are laid out: a figure with its words, its numbers and its SQL, through marimo's widgets.
 
 Everything that a store says is escaped: names of runs, models and judges are text, never markup.
 """
@@ -6,163 +6,136 @@ Everything that a store says is escaped: names of runs, models and judges are te
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import marimo as mo
 
+from toolkit.diagnostics.collapse import Verdict
 from toolkit.reporting.board_files import LEGEND, table_of
-from toolkit.reporting.frames import Reader, Shown
-from toolkit.reporting.leaderboard import Board
+from toolkit.reporting.frames import Reader, Rows, diagnosed
+from toolkit.reporting.leaderboard import Board, heads
+from toolkit.reporting.notebook_charts import drawn
+from toolkit.reporting.page_parts import Asked, Curves, Figure, Histogram, Section
 from toolkit.reporting.tables import show
+from toolkit.safe_text import one_line
 
-CHANGE = (
-    "<p>Mean after divided by mean before, with its 95 % interval; the same of two draws of one model; p of no change, "
-    "corrected for their number. Then the smallest fall that so many pairs would show, and the pairs a set that a fall "
-    "by a fifth would need.</p>"
-)
-NO_CHANGE = "<p>The store compares no two iterations here: that takes two sets of one run and their diagnosis.</p>"
-NOT_EVALUATED = (
-    "<p>No model of this store was evaluated yet. This does it:</p><pre>python -m toolkit evaluate M_1 --suite quick</pre>"
-)
-NO_FIXED_JUDGE = (
-    "<p>No fixed judge scored both sides of these pairs. One does after <code>python -m toolkit rescore</code> or "
-    "<code>import-scores</code>, and a diagnosis after that.</p>"
-)
+NO_RUNS = "No run of this store trained on pairs. A recipe makes one: python -m toolkit.recipes.temporal"
+UNDIAGNOSED = "Nothing was measured of these pairs yet. This does it: python -m toolkit diagnose RUN --store {store}"
+NOT_EVALUATED = "No model of this store was evaluated yet. This does it: python -m toolkit evaluate M_1 --suite quick"
+HOLDS = {True: "seen", False: "not seen", None: "cannot be told"}
+_CELL = 'style="padding:.2em .8em .2em 0;text-align:left;vertical-align:top;overflow-wrap:break-word"'
 
 
-def panel(title: str, said: str, figure: Any, shown: Shown) -> Any:
-    """A heading, the answer (HTML), the figure, and folded away the numbers and the statement that gives them."""
-    return mo.vstack([mo.md(f"## {title}"), mo.Html(said), figure, beneath(shown)])
+def head(title: str, said: str, store: Reader, *choices: Any) -> Any:
+    """The notebook's first cell: what it is about, which store, which runs; what to do where nothing was measured."""
+    told = [] if diagnosed(store) else [mo.callout(text(UNDIAGNOSED.format(store=store.path)), kind="warn")]
+    return mo.vstack([mo.md(f"# {title}\n\n{said}"), text(f"Store: {store.path.name}"), *choices, *told])
 
 
-def measured(title: str, shown: Shown, figure: Any, note: str = "") -> Any:
-    """A panel of means with intervals; where the store has none, what makes them."""
-    if shown.empty:
-        return mo.vstack([mo.md(f"## {title}"), mo.Html("<p>The store has no summary of this.</p>"), beneath(shown)])
-    return panel(title, (f"<p>{note}</p>" if note else "") + answer(shown.frame), figure(shown.frame), shown)
+def without_runs() -> Any:
+    """For a store that holds no run's pairs."""
+    return mo.callout(text(NO_RUNS), kind="warn")
 
 
-def shared(title: str, shown: Shown, figure: Any) -> Any:
-    """Shares of a whole, without a table of every part: the numbers are folded away."""
-    if shown.empty:
-        return mo.vstack([mo.md(f"## {title}"), mo.Html("<p>The store has no summary of this.</p>"), beneath(shown)])
-    said = f"<p>Mean share of the squared norm over n = {_range(shown.frame['n'])} pairs; intervals under Numbers.</p>"
-    return panel(title, said, figure(shown.frame), shown)
+def section(part: Section, wanted: Callable[[Figure], bool] = lambda figure: True) -> Any:
+    """Heading, sentences, figures and tables of a part of a report; of its figures, the wanted ones."""
+    figures = [figure(one) for one in part.figures if wanted(one)]
+    return mo.vstack([mo.md(f"## {_escaped(part.title)}"), *map(text, part.said), *figures, *map(asked, part.asked)])
+
+
+def figure(shown: Figure) -> Any:
+    """Charts under their words; the numbers with the SQL that gives them are folded away."""
+    folded = {f"{one.table.title} and SQL" if one.sql else one.table.title: mo.Html(_table(one)) for one in shown.asked}
+    charts = [part for chart in shown.charts for part in _chart(chart)]
+    return mo.vstack([mo.md(f"### {_escaped(shown.title)}"), text(shown.said), *charts, accordion(folded)])
+
+
+def asked(shown: Asked) -> Any:
+    """A table that stands open, its SQL folded."""
+    title = f"<h4>{_escaped(shown.table.title)}</h4>"
+    return mo.vstack(
+        [mo.Html(title + grid(shown.table.columns, shown.table.rows)), accordion({"SQL": mo.Html(_how(shown))})]
+    )
+
+
+def found(title: str, said: str, rows: Rows, chart: Callable[[Any], Any] | None = None) -> Any:
+    """Rows under a heading: drawn, with the numbers folded, or else as an open table."""
+    parts = [mo.md(f"## {title}"), text(said if not rows.empty else "The store has nothing of this.")]
+    if rows.empty or chart is None:
+        return mo.vstack([*parts, *([] if rows.empty else [mo.Html(table(rows.frame))]), sql(rows)])
+    return mo.vstack([*parts, chart(rows.frame), accordion({"Numbers": mo.Html(table(rows.frame))}), sql(rows)])
+
+
+def verdict(told: Verdict) -> Any:
+    """What the diagnosis concludes, and why."""
+    rows = [(one.name, HOLDS[one.holds], one.said) for one in told.findings]
+    words = f"<h2>{_escaped(told.run)}: {_escaped(told.verdict)}</h2><p>{_escaped(told.headline)}</p>"
+    return mo.Html(words + (grid(("finding", "", "why"), rows) if rows else ""))
 
 
 def leaderboard(board: Board) -> Any:
-    """The whole board, a row for each model."""
+    """The whole board, a row for each model, and the settings of every column."""
     if not board.columns:
-        return mo.callout(mo.Html(NOT_EVALUATED), kind="warn")
+        return mo.callout(text(NOT_EVALUATED), kind="warn")
     made = table_of(board)
-    settings = [[head, column.settings] for head, column in zip(made.columns[2:], board.columns, strict=False)]
-    folded = mo.accordion({"Settings of every column": mo.Html(grid(["column", "settings"], settings))})
+    settings = [(name, column.settings) for name, column in zip(heads(board.columns), board.columns, strict=True)]
+    folded = accordion({"Settings of every column": mo.Html(grid(("column", "settings"), settings))})
     return mo.vstack([mo.md(LEGEND), mo.Html(grid(made.columns, made.rows)), folded])
 
 
-def trained(title: str, shown: Shown, figure: Any) -> Any:
-    """A curve of the trainer's log: one value a step, without an interval."""
-    if shown.empty:
-        return mo.vstack([mo.md(f"## {title}"), mo.Html("<p>No training logged this.</p>"), sql(shown)])
-    batch, values = shown.frame["batch"], len(shown.frame)
-    said = f"<p>{values} values, each of one step over a batch of {_range(batch)} pairs: no intervals.</p>"
-    return mo.vstack([mo.md(f"## {title}"), mo.Html(said), figure(shown.frame), sql(shown)])
-
-
-def moved(title: str, pairs: Shown, totals: Shown, figure: Any) -> Any:
-    """A point for each pair, and the counts of every training."""
-    if pairs.empty:
-        return mo.vstack([mo.md(f"## {title}"), mo.Html("<p>The store knows no likelihoods here.</p>"), beneath(pairs)])
-    said = (
-        "<p>Displaced: both likelihoods fell. Ranked: the chosen side is the likelier one. Counts of n pairs; margin and "
-        f"weight are means after the training.</p>{table(totals.frame)}"
-    )
-    return mo.vstack([mo.md(f"## {title}"), mo.Html(said), sql(totals), figure(pairs.frame), sql(pairs)])
-
-
-def change(title: str, shown: Shown) -> Any:
-    """Ratios between iterations with the floor's, and what so many pairs can show at all."""
-    head = ["metric", "pairs of", "iterations", "ratio", "two draws", "p", "shows a fall to", "a fifth needs"]
-    rows = [_change({name: _cell(value) for name, value in row.items()}) for _, row in shown.frame.iterrows()]
-    return mo.vstack([mo.md(f"## {title}"), mo.Html(CHANGE + grid(head, rows) if rows else NO_CHANGE), beneath(shown)])
-
-
-def sql(shown: Shown) -> Any:
+def sql(rows: Rows) -> Any:
     """The statement alone, folded."""
-    return mo.accordion({"SQL": mo.Html(statement(shown.sql))})
-
-
-def beneath(shown: Shown) -> Any:
-    """Numbers and SQL, folded."""
-    return mo.accordion({"Numbers": mo.Html(table(shown.frame)), "SQL": mo.Html(statement(shown.sql))}, multiple=True)
+    return accordion({"SQL": mo.Html(statement(rows.sql))})
 
 
 def table(frame: Any) -> str:
     """A frame as an HTML table."""
-    rows = [[_cell(value) for value in row] for row in frame.itertuples(index=False, name=None)]
+    rows = [[show(known(value)) for value in row] for row in frame.itertuples(index=False, name=None)]
     return grid([str(name) for name in frame.columns], rows)
 
 
-def answer(frame: Any, turn_name: str = "iteration ") -> str:
-    """Means with interval and n as an HTML table: a row for each series and its floor, a column for each iteration."""
-    turns = sorted(set(frame["iteration"]))
-    rows = []
-    for (series, control), found in frame.groupby(["series", "control"], sort=True):
-        cells = {row["iteration"]: _mean(row) for _, row in found.iterrows()}
-        rows.append([f"{series}, two draws" if control else series, *(cells.get(turn, "-") for turn in turns)])
-    return grid(["mean [95 % interval] n", *(f"{turn_name}{turn}" for turn in turns)], rows)
-
-
-def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def grid(names: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """An HTML table that scrolls sideways where the page is narrow; every cell is escaped."""
-    cell = 'style="padding:.2em .8em .2em 0;text-align:left;white-space:nowrap"'
-    top = "".join(f"<th {cell}>{html.escape(name)}</th>" for name in head)
-    body = "".join(f"<tr>{''.join(f'<td {cell}>{html.escape(text)}</td>' for text in row)}</tr>" for row in rows)
+    top = "".join(f"<th {_CELL}>{_escaped(name)}</th>" for name in names)
+    body = "".join(f"<tr>{''.join(f'<td {_CELL}>{_escaped(cell)}</td>' for cell in row)}</tr>" for row in rows)
     return (
         '<div style="overflow-x:auto"><table style="font-size:.85em;border-collapse:collapse">'
         f"<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
-def statement(sql: str) -> str:
+def statement(words: str) -> str:
     """A statement to be copied into `python -m toolkit sql`."""
-    return f'<pre style="white-space:pre-wrap;font-size:.8em">{html.escape(sql)}</pre>'
+    return f'<pre data-part="sql" style="white-space:pre-wrap;font-size:.8em">{html.escape(words)}</pre>'
 
 
-def undiagnosed(store: Reader, runs: list[str]) -> Any:
-    """What to do where nothing was measured yet."""
-    commands = "".join(
-        f"<pre>python -m toolkit diagnose {html.escape(run)} --store {html.escape(str(store.path))}</pre>"
-        for run in runs or ["RUN"]
-    )
-    return mo.callout(mo.Html(f"<p>Nothing was measured of these pairs yet. This does it:</p>{commands}"), kind="warn")
+def text(words: str) -> Any:
+    return mo.Html(f"<p>{_escaped(words)}</p>")
 
 
-def _change(said: Mapping[str, str]) -> list[str]:
-    return [
-        said["metric"],
-        f"{said['run']} · {said['phase']}",
-        f"{said['iteration_before']} to {said['iteration_after']}",
-        f"× {said['ratio']} [{said['low']}, {said['high']}]",
-        f"× {said['floor_ratio']} [{said['floor_low']}, {said['floor_high']}]",
-        said["p"],
-        f"× {said['detectable']}",
-        f"{said['needed']} pairs",
-    ]
+def accordion(folded: dict[str, Any]) -> Any:
+    return mo.accordion(folded, multiple=True)
 
 
-def _range(numbers: Any) -> str:
-    least, most = numbers.min(), numbers.max()
-    return str(least) if least == most else f"{least} to {most}"
+def known(value: Any) -> Any:
+    """None for what pandas holds instead of it."""
+    return None if value is None or value != value else value
 
 
-def _mean(row: Any) -> str:
-    mean, low, high = (_cell(row[name]) for name in ("mean", "low", "high"))
-    span = "" if low == "-" else f" [{low}, {high}]"
-    count = "" if row["n"] != row["n"] or row["n"] is None else f" n={int(row['n'])}"
-    return f"{mean}{span}{count}" + (f", missing {row['missing']}" if row["missing"] else "")
+def _chart(chart: Curves | Histogram) -> list[Any]:
+    note = chart.note if isinstance(chart, Curves) else ""
+    return [*([text(note)] if note else []), drawn(chart)]
 
 
-def _cell(value: Any) -> str:
-    return show(None if value is None or value != value else value)
+def _table(shown: Asked) -> str:
+    return grid(shown.table.columns, shown.table.rows) + _how(shown)
+
+
+def _how(shown: Asked) -> str:
+    """The SQL that gives a table again, or where it is from."""
+    return (statement(shown.sql) if shown.sql else "") + (f"<p>{_escaped(shown.source)}</p>" if shown.source else "")
+
+
+def _escaped(words: str) -> str:
+    return html.escape(one_line(words))
