@@ -27,7 +27,7 @@ def _():
 def _(frames, mo):
     store = frames.reader(mo.cli_args())
     names = frames.runs(store)
-    run = mo.ui.dropdown(names, value=names[-1] if names else None, label="Run")
+    run = mo.ui.dropdown(names, value=names[0] if names else None, label="Run")
     beside = mo.ui.multiselect(names, value=names, label="beside")
     return beside, run, store
 

@@ -28,7 +28,7 @@ def _():
 def _(frames, mo):
     store = frames.reader(mo.cli_args())
     names = frames.runs(store)
-    run = mo.ui.dropdown(names, value=names[-1] if names else None, label="Run")
+    run = mo.ui.dropdown(names, value=names[0] if names else None, label="Run")
     beside = mo.ui.multiselect(names, value=names, label="beside")
     return beside, run, store
 
@@ -85,7 +85,7 @@ def _(frames, mo, notebook_charts, panels, run, run_training, store):
     moved = frames.moved_pairs(store, run.value)
     mo.vstack(
         [
-            panels.section(trained, lambda figure: figure.charts[0].x_name == "iteration"),
+            panels.section(trained, lambda figure: figure.charts[0].x_name == "iteration", tables=False),
             panels.found("Both likelihoods of each pair", "A point is a pair.", moved, notebook_charts.displaced),
         ]
     )
@@ -93,11 +93,11 @@ def _(frames, mo, notebook_charts, panels, run, run_training, store):
 
 
 @app.cell
-def _(frames, mo, run, store):
+def _(frames, mo, panels, run, store):
     mo.stop(run.value is None)
     metrics = frames.metric_names(store, run.value)
     metric = mo.ui.dropdown(list(metrics), value=next(iter(metrics), None), label="Metric")
-    mo.vstack([mo.md("## Any other metric"), metric])
+    mo.vstack([panels.heading(2, "Any other metric"), metric])
     return metric, metrics
 
 

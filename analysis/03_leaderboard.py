@@ -25,7 +25,7 @@ def _():
 def _(frames, mo):
     store = frames.reader(mo.cli_args())
     names = frames.runs(store)
-    run = mo.ui.dropdown(names, value=names[-1] if names else None, label="Trainings of")
+    run = mo.ui.dropdown(names, value=names[0] if names else None, label="Trainings of")
     published = mo.ui.checkbox(value=False, label="the paper's rows (Llama3.1-8B, other judge, no intervals)")
     return published, run, store
 

@@ -22,11 +22,11 @@ def _():
 
 
 @app.cell
-def _(frames, mo, pair_browser):
+def _(frames, mo, pair_browser, panels):
     store = frames.reader(mo.cli_args())
     names = pair_browser.sets(store)
     pair_set = mo.ui.dropdown(names, value=names[0] if names else None, label="Pairs of")
-    mo.vstack([mo.md("# 04 Pair browser"), mo.md(f"Store: `{store.path.name}`"), pair_set])
+    mo.vstack([panels.heading(1, "04 Pair browser"), panels.text(f"Store: {store.path.name}"), pair_set])
     return pair_set, store
 
 
@@ -105,7 +105,7 @@ def _(pair, pair_browser, pair_panels, pair_set, store):
 def _(mo, pair_browser, pair_set, panels, store):
     mo.stop(pair_set.value is None)
     dropped = pair_browser.dropped_prompts(store, pair_set.value)
-    mo.vstack([mo.md("## What was dropped, and why"), mo.Html(panels.table(dropped.frame)), panels.sql(dropped)])
+    panels.found("What was dropped, and why", "Up to 50 of them.", dropped)
     return (dropped,)
 
 

@@ -98,8 +98,9 @@ def literal(value: float | str | None) -> str:
 
 
 def runs(store: Reader) -> list[str]:
-    """The runs that trained on pairs."""
-    return [str(run) for run in store.ask("SELECT DISTINCT run FROM run_sets ORDER BY run").frame["run"]]
+    """The runs that trained on pairs, the newest first."""
+    sql = "SELECT s.run FROM run_sets s JOIN launch l ON l.id = s.launch GROUP BY s.run ORDER BY max(l.started) DESC"
+    return [str(run) for run in store.ask(sql).frame["run"]]
 
 
 def diagnosed(store: Reader) -> bool:

@@ -33,8 +33,7 @@ def _curves(chart: Curves) -> Any:
         tooltip=alt.Tooltip("said:N", title=" "),
     )
     height = alt.Y("y:Q", title=chart.y_name, scale=alt.Scale(zero=chart.zero))
-    dashes = alt.Scale(domain=["dashed", "straight"], range=[[5, 4], [1, 0]])
-    lines = base.mark_line().encode(y=height, strokeDash=alt.StrokeDash("dash:N", scale=dashes, legend=None))
+    lines = base.mark_line().encode(y=height, strokeDash=_dashes(chart.lines))
     spans = base.mark_rule(strokeWidth=1.5).encode(y=alt.Y("low:Q", title=chart.y_name), y2="high:Q")
     points = base.mark_circle(size=18 if chart.x_name == "step" else 55, opacity=1).encode(y=height)
     return _wide(alt.layer(*_floor(chart), *_lost(chart), lines, spans, points))
@@ -43,15 +42,11 @@ def _curves(chart: Curves) -> Any:
 def _points(chart: Curves) -> pandas.DataFrame:
     many = len(chart.lines) if chart.x_name != "step" else 0
     rows = [
-        (line.name, _dash(line), point.x + _shift(chart, place, many), point.y, point.low, point.high, point.said)
+        (line.name, point.x + _shift(chart, place, many), point.y, point.low, point.high, point.said)
         for place, line in enumerate(chart.lines)
         for point in line.points
     ]
-    return pandas.DataFrame(rows, columns=["series", "dash", "x", "y", "low", "high", "said"])
-
-
-def _dash(line: Line) -> str:
-    return "dashed" if line.style in ("aside", "published") else "straight"
+    return pandas.DataFrame(rows, columns=["series", "x", "y", "low", "high", "said"])
 
 
 def _shift(chart: Curves, place: int, many: int) -> float:
@@ -95,12 +90,19 @@ def _lost(chart: Curves) -> list[Any]:
 
 def _histogram(chart: Histogram) -> Any:
     rows = [(one.low, one.high, one.count, one.floor) for one in chart.bins]
-    axis = alt.X("low:Q", title=chart.x_name, scale=alt.Scale(domain=[rows[0][0], rows[-1][1]], nice=False))
+    axis = alt.X(
+        "low:Q",
+        title=chart.x_name,
+        scale=alt.Scale(domain=[rows[0][0], rows[-1][1]], nice=False),
+        axis=alt.Axis(tickCount=6),
+    )
     base = alt.Chart(pandas.DataFrame(rows, columns=["low", "high", "pairs", "two draws"])).encode(
         x=axis, x2="high:Q", tooltip=["low:Q", "high:Q", "pairs:Q", "two draws:Q"]
     )
     count = alt.Scale(domain=[0, chart.most])
-    bars = base.mark_bar(color=COLOURS[0], opacity=0.75).encode(y=alt.Y("pairs:Q", scale=count, title="pairs"))
+    bars = base.mark_bar(color=COLOURS[0], opacity=0.75).encode(
+        y=alt.Y("pairs:Q", scale=count, title="pairs", axis=alt.Axis(tickCount=3)), y2=alt.datum(0)
+    )
     floor = base.mark_rule(color=GREY, strokeWidth=2.5).encode(y=alt.Y("two draws:Q", scale=count))
     return _wide(alt.layer(bars, floor, *_mean(chart)), 120).properties(title=chart.name)
 
@@ -122,7 +124,7 @@ def displaced(frame: Any) -> Any:
     points = alt.Chart(frame).mark_circle(size=45, opacity=0.65).encode(
         x=alt.X("chosen_change:Q", title="chosen: log-probability after minus before (nats)"),
         y=alt.Y("rejected_change:Q", title="rejected: after minus before (nats)"),
-        color=alt.Color("set:N", scale=colours, legend=_legend()),
+        color=alt.Color("set:N", scale=colours, legend=alt.Legend(title=None, orient="bottom")),
         tooltip=["set", "pair", *_numbers("chosen_change", "rejected_change", "margin")],
     )  # fmt: skip
     zero = alt.Chart(pandas.DataFrame({"zero": [0]}))
@@ -157,5 +159,12 @@ def _colour(lines: Sequence[Line]) -> Any:
     return alt.Color("series:N", scale=alt.Scale(domain=names, range=colours), legend=_legend())
 
 
+def _dashes(lines: Sequence[Line]) -> Any:
+    """Dashes by line, named as the colours are, so that both are one legend."""
+    dashes = [[5, 4] if line.style in ("aside", "published") else [1, 0] for line in lines]
+    names = [line.name for line in lines]
+    return alt.StrokeDash("series:N", scale=alt.Scale(domain=names, range=dashes), legend=_legend())
+
+
 def _legend() -> Any:
-    return alt.Legend(title=None, orient="bottom", columns=1, labelLimit=330)
+    return alt.Legend(title=None, orient="bottom", columns=1, labelLimit=330, symbolType="stroke", symbolSize=400)

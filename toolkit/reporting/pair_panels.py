@@ -14,7 +14,7 @@ import pandas
 
 from toolkit.reporting.frames import Rows
 from toolkit.reporting.pair_browser import COLUMNS, Range
-from toolkit.reporting.panels import known, sql, table
+from toolkit.reporting.panels import heading, known, sql, table, text
 from toolkit.reporting.tables import show
 from toolkit.reporting.word_diff import word_diff
 from toolkit.safe_text import one_line
@@ -70,13 +70,16 @@ def both_sides(one: Rows) -> Any:
     """Prompt, both texts side by side (one above the other on a phone), and their difference."""
     row = one.frame.iloc[0]
     sides = "".join(_side(row, side) for side in ("chosen", "rejected"))
-    said = (
-        f"<h2>Prompt</h2><div data-part='prompt' style='{_TEXT}'>{html.escape(str(row['prompt_text']))}</div>"
-        f"<div style='display:flex;flex-wrap:wrap;gap:1em;margin-top:1em'>{sides}</div>"
-        "<h2>From rejected to chosen</h2><p>Struck through: in the rejected alone. Green: in the chosen alone.</p>"
-        f"<div data-part='diff' style='{_TEXT}'>{word_diff(str(row['rejected_text']), str(row['chosen_text']))}</div>"
-    )
-    return mo.vstack([mo.Html(said), sql(one)])
+    prompt = f"<div data-part='prompt' style='{_TEXT}'>{html.escape(str(row['prompt_text']))}</div>"
+    both = f"<div style='display:flex;flex-wrap:wrap;gap:1em;margin-top:1em'>{sides}</div>"
+    changed = word_diff(str(row["rejected_text"]), str(row["chosen_text"]))
+    return mo.vstack(
+        [
+            heading(2, "Prompt"), mo.Html(prompt + both), heading(2, "From rejected to chosen"),
+            text("Struck through: in the rejected alone. Green: in the chosen alone."),
+            mo.Html(f"<div data-part='diff' style='{_TEXT}'>{changed}</div>"), sql(one),
+        ]
+    )  # fmt: skip
 
 
 def verdicts(replies: Rows) -> Any:
@@ -87,7 +90,7 @@ def verdicts(replies: Rows) -> Any:
         for row in replies.frame.to_dict("records")
     )
     nothing = "<p>No judge scored these answers here.</p>"
-    return mo.vstack([mo.Html(f"<h2>What the judges said</h2>{said or nothing}"), sql(replies)])
+    return mo.vstack([heading(2, "What the judges said"), mo.Html(said or nothing), sql(replies)])
 
 
 def pair_numbers(numbers: Rows, trainings: Rows) -> Any:
@@ -95,7 +98,7 @@ def pair_numbers(numbers: Rows, trainings: Rows) -> Any:
     nothing = "<p>Nothing yet: <code>python -m toolkit diagnose RUN</code> measures the pairs of a run.</p>"
     measured = table(numbers.frame) if len(numbers.frame) else nothing
     moved = table(trainings.frame) if len(trainings.frame) else "<p>No training used this set.</p>"
-    parts = [mo.Html(f"<h2>Measured</h2>{measured}"), sql(numbers), mo.Html(f"<h2>In training</h2>{moved}")]
+    parts = [heading(2, "Measured"), mo.Html(measured), sql(numbers), heading(2, "In training"), mo.Html(moved)]
     return mo.vstack([*parts, sql(trainings)])
 
 
