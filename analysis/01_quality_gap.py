@@ -1,3 +1,7 @@
+# /// script
+# [tool.marimo.display]
+# theme = "system"
+# ///
 """Notebook 01: how far apart the judge finds the two sides of a pair, iteration by iteration.
 
 The gap by the run's own judge with its interval and its floor, as ranks, by fixed judges, and the gap in length.

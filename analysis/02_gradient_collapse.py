@@ -1,3 +1,7 @@
+# /// script
+# [tool.marimo.display]
+# theme = "system"
+# ///
 """Notebook 02: is the training signal fading? Similarity, likelihoods, the directional gradient itself, DPO's weight.
 
 The gradient of DPO is beta times a weight times the directional gradient, grad log pi(chosen) - grad log pi(rejected).

@@ -1,3 +1,7 @@
+# /// script
+# [tool.marimo.display]
+# theme = "system"
+# ///
 """Notebook 03: how good the models are, iteration by iteration, and how their trainings went.
 
     python -m toolkit browse --notebook leaderboard

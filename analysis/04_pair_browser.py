@@ -1,3 +1,7 @@
+# /// script
+# [tool.marimo.display]
+# theme = "system"
+# ///
 """Notebook 04: look at the pairs. Search, filter, sort by any number, and read both sides with the judge's own words.
 
     python -m toolkit browse

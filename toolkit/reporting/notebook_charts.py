@@ -124,7 +124,7 @@ def displaced(frame: Any) -> Any:
     points = alt.Chart(frame).mark_circle(size=45, opacity=0.65).encode(
         x=alt.X("chosen_change:Q", title="chosen: log-probability after minus before (nats)"),
         y=alt.Y("rejected_change:Q", title="rejected: after minus before (nats)"),
-        color=alt.Color("set:N", scale=colours, legend=alt.Legend(title=None, orient="bottom")),
+        color=alt.Color("set:N", scale=colours, legend=alt.Legend(title=None, orient="bottom", columns=2)),
         tooltip=["set", "pair", *_numbers("chosen_change", "rejected_change", "margin")],
     )  # fmt: skip
     zero = alt.Chart(pandas.DataFrame({"zero": [0]}))
@@ -136,7 +136,7 @@ def shares(frame: Any) -> Any:
     """Shares of a whole, a strip for each part, a column for each set."""
     legend = alt.Legend(orient="bottom", gradientLength=180)
     strips = alt.Chart(frame).mark_rect().encode(
-        x=alt.X("set:N", title=None, sort=list(dict.fromkeys(frame["set"])), axis=alt.Axis(labelAngle=0)),
+        x=alt.X("set:N", title=None, sort=list(dict.fromkeys(frame["set"])), axis=alt.Axis(labelAngle=-30)),
         y=alt.Y("part:N", title=None, sort=list(dict.fromkeys(frame["part"]))),
         color=alt.Color("mean:Q", title="share", scale=alt.Scale(scheme="blues"), legend=legend),
         tooltip=["set", "part", *_numbers("mean", "low", "high"), "n"],
