@@ -308,7 +308,8 @@ def test_the_boards_own_judgements_have_an_lc_win_rate_and_are_comparable(
     found = graded(scripted_recipe(), tmp_path, official)
     assert values(found)["win_rate"] == pytest.approx(3.977567775217392, abs=1e-6)
     assert values(found)["lc_win_rate"] == pytest.approx(5.853787690603355, abs=0.2)
-    lc = next(score for score in found.scores if score.metric == "lc_win_rate")
+    lc, error = (next(s for s in found.scores if s.metric == m) for m in ("lc_win_rate", "lc_standard_error"))
+    assert error.settings == lc.settings and 0 < (error.value or 0) < 1
     assert (lc.n, lc.settings["length_control"]) == (805, "surrogate df_gamed")
     assert lc.settings["board"] == "comparable with the public board" and lc.settings["baseline"] == "gpt4_1106_preview"
     ours = graded(scripted_recipe(), tmp_path / "ours", replace(official, judge="local", judge_model=str(tiny_model)))

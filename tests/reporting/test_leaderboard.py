@@ -6,7 +6,9 @@ import csv
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -14,12 +16,15 @@ from typer.testing import CliRunner
 from toolkit.__main__ import app
 from toolkit.config import Recipe
 from toolkit.evaluation.answers import mean_score
+from toolkit.evaluation.statistics import Paired, holm, interval, mcnemar
 from toolkit.lab import Lab
 from toolkit.provenance import capture
 from toolkit.recipes.self_rewarding import self_rewarding
+from toolkit.recipes.temporal import temporal
 from toolkit.records import Item, Score
-from toolkit.reporting.board_files import as_json, comma, markdown, page, write_board
-from toolkit.reporting.leaderboard import Board, heads, leaderboard
+from toolkit.reporting.board_cells import Cell, Column
+from toolkit.reporting.board_files import as_json, comma, markdown, page, table_of, write_board
+from toolkit.reporting.leaderboard import Board, Row, heads, leaderboard, merged, without_diagnostics
 from toolkit.store.database import Store
 
 Build = Callable[..., Recipe]
@@ -75,6 +80,127 @@ def test_a_score_without_items_stands_without_an_interval(store: Path) -> None:
     cell = made.rows[1].cells[made.columns[0]]
     assert (cell.value, cell.low, cell.against) == (0.31, None, None)
     assert made.columns[0] not in made.rows[0].cells
+
+
+def add(path: Path, name: str, records: list[Any]) -> None:
+    """Items or scores of the model that the run calls so."""
+    with Store(path) as opened:
+        model = opened.query("SELECT model FROM model_names WHERE name = ? LIMIT 1", [name])[0]["model"]
+        launch = opened.query("SELECT id FROM launch LIMIT 1")[0]["id"]
+        opened.add([replace(record, model=model) for record in records], launch=launch)
+
+
+def preferences(values: list[float | None], settings: dict[str, Any]) -> list[Item]:
+    return [Item("", "alpaca_eval", "preference", f"q{i}", settings, None, value) for i, value in enumerate(values)]
+
+
+def test_a_win_rate_has_the_interval_of_its_readable_preferences_in_percent(store: Path) -> None:
+    told: list[float] = [0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0, 1.0]
+    rate = Score("", "alpaca_eval", "win_rate", {"judge": "j"}, 100 * sum(told) / 8, 8)
+    add(store, "M_1", preferences([*told, None, None], {"judge": "j"}))
+    add(store, "M_1", [rate])
+    add(store, "M_0", preferences([0.0] * 10, {"judge": "j"}))
+    add(store, "M_1", preferences([0.0] * 10, {"judge": "another"}))
+    made = board(store)
+    column = next(column for column in made.columns if column.metric == "win_rate")
+    cell, expected = made.rows[1].cells[column], interval(told)
+    assert expected.method.startswith("bootstrap") and cell.method == expected.method
+    assert (cell.low, cell.high) == (pytest.approx(100 * expected.low), pytest.approx(100 * expected.high))
+    assert cell.low < cell.value < cell.high
+    assert cell.against is not None and cell.against.n == 8 and cell.against.difference == pytest.approx(rate.value)
+
+
+def test_a_length_controlled_win_rate_has_the_interval_of_its_stored_standard_error_or_none(store: Path) -> None:
+    fitted = Score("", "alpaca_eval", "lc_win_rate", {"judge": "j"}, 3.0, 40)
+    error = Score("", "alpaca_eval", "lc_standard_error", {"judge": "j"}, 2.0, 40)
+    add(store, "M_1", [fitted, error])
+    add(store, "M_2", [replace(fitted, value=50.0)])
+    made = board(store)
+    column = Column("alpaca_eval", "lc_win_rate", '{"judge": "j"}')
+    with_one, without = made.rows[1].cells[column], made.rows[2].cells[column]
+    assert (with_one.low, with_one.high) == (0.0, pytest.approx(6.92, abs=1e-3)), "no win rate is below 0"
+    assert with_one.method == "alpaca_eval's standard error"
+    assert (without.value, without.low, without.high) == (50.0, None, None)
+    assert "it has none where none is stored" in markdown(made)
+
+
+def test_diagnostic_columns_stand_last_are_not_compared_and_are_printed_on_demand_alone(
+    store: Path, tmp_path: Path
+) -> None:
+    for name, value in (("M_0", 0.5), ("M_1", 0.0)):
+        found = [("exact [invalid]", value), ("timed_out", value), ("extraction_failures", value)]
+        add(store, name, [Score("", "a first task", metric, {}, value, 40) for metric, value in found])
+        shared = preferences([value] * 40, {})
+        add(store, name, list(shared))
+        add(store, name, [mean_score(shared)])
+    made = board(store)
+    assert [column.metric for column in made.columns] == [
+        "lc_win_rate", "exact", "exact", "exact [invalid]", "extraction_failures", "timed_out", "preference",
+    ]  # fmt: skip
+    assert not [c for row in made.rows for column, c in row.cells.items() if column.diagnostic and c.against]
+    printed = CliRunner().invoke(app, ["leaderboard", str(store), "--out", str(tmp_path / "out")]).stdout
+    everything = CliRunner().invoke(app, ["leaderboard", str(store), "--all"]).stdout
+    assert "[invalid]" not in printed and "timed_out" not in printed and "maths exact" in printed
+    assert "4 diagnostic columns" in printed and "diagnostic columns" not in everything
+    assert "[invalid]" in everything and "timed_out" in everything
+    for path in (tmp_path / "out").iterdir():
+        assert "timed_out" in path.read_text(), path
+
+
+def test_a_board_of_nothing_but_diagnostics_is_printed() -> None:
+    column = Column("code", "timed_out", "{}")
+    only = Board((column,), (Row("a", "M_0", 0, "w", "c", {column: Cell(0.1)}),))
+    assert without_diagnostics(only) == only
+
+
+def test_a_model_of_several_runs_is_one_row_and_every_run_keeps_its_comparison_and_curve(
+    store: Path, scripted_recipe: Build
+) -> None:
+    alone = board(store)
+    recipe = scripted_recipe()
+    for run, recipe_function in (("twin", self_rewarding), ("later", temporal)):
+        with Lab(recipe, Store(store), capture(run, recipe.resolved())) as lab:
+            recipe_function(lab, recipe)
+            mine = lab.store.query("SELECT model FROM model_names WHERE run = 'later' AND name = 'M_1'")
+        settings = {"few_shot": 0, "limit": 40}
+    items = [Item(mine[0]["model"], "maths", "exact", f"q{i:02}", settings, None, float(i < 20)) for i in range(40)]
+    with Store(store) as opened:
+        opened.add(items, launch=lab.launch.id)
+        opened.add([mean_score(items)], launch=lab.launch.id)
+    made = board(store)
+    shown = [row[:2] for row in table_of(made).rows]
+    assert shown == [("later, quick, twin", "M_0"), ("later", "M_1"), ("quick, twin", "M_1"), ("quick, twin", "M_2")]
+    later = next(row for row in made.rows if (row.run, row.name) == ("later", "M_1"))
+    zero_shot = made.columns[1]
+    against = later.cells[zero_shot].against
+    assert against is not None and against.difference == pytest.approx(0.25)
+    once = [c.against.p for row in alone.rows for c in row.cells.values() if c.against]
+    assert len(once) == 4, "what quick and twin share is corrected for once"
+    raw = [mcnemar([1.0] * gained + [0.0]) for gained in (20, 20, 2, 2, 10)]
+    assert against.p == pytest.approx(holm(raw)[-1])
+    lines = list(csv.DictReader(io.StringIO(comma(made))))
+    assert {line["run"] for line in lines if line["model"] == "M_0"} == {"later", "quick", "twin"}
+    assert len({line["model_id"] for line in lines if line["model"] == "M_0"}) == 1
+    assert page(made).count("<polyline") == 5, "two protocols of quick and of twin, one of later: one point is no curve"
+
+
+def test_rows_of_one_model_join_unless_their_runs_compare_it_differently() -> None:
+    column = Column("maths", "exact", "{}")
+    better, worse = (Paired(d, -1.0, 1.0, 0.5, 9, "t") for d in (0.1, -0.1))
+    first = Row("a", "M_1", 1, "w", "c", {column: Cell(0.5, against=better)}, model="m")
+    start = Row("b", "M_0", 0, "w", "c", {column: Cell(0.5)}, model="m")
+    other = Row("c", "M_2", 2, "w", "c", {column: Cell(0.5, against=worse)}, model="m")
+    changed = Row("d", "M_1", 1, "w", "c", {column: Cell(0.6, against=better)}, model="m")
+    published = Row("p", "M_1", 1, "", "", {column: Cell(0.5)}, "published, other judge")
+
+    def joined(*rows: Row) -> list[tuple[str, str, Paired | None]]:
+        return [(row.run, row.name, row.cells[column].against) for row in merged(Board((column,), rows)).rows]
+
+    assert joined(first, start) == [("a, b", "M_1, M_0", better)]
+    assert joined(start, first) == [("b, a", "M_0, M_1", better)]
+    assert [run for run, *_ in joined(first, other)] == ["a", "c"]
+    assert [run for run, *_ in joined(first, changed)] == ["a", "d"], "another store measured another value"
+    assert len(joined(published, published)) == 2
 
 
 def test_published_rows_stand_beside_and_say_so(store: Path) -> None:

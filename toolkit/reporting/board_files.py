@@ -1,5 +1,7 @@
 """A leaderboard as Markdown, CSV, JSON and one HTML page without a network: sortable, with curves over iterations.
 
+A table has one row a model, its runs named together. CSV and JSON have a line for each run, so that every run's curve
+begins with its M_0; the model's id tells what is the same.
 Everything that came from a model, a file or a store is escaped. A star marks a difference from M_0 that noise does
 not explain (corrected p at most 0.05), a tilde one that it may.
 """
@@ -13,12 +15,14 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from toolkit.reporting.leaderboard import Board, Cell, Column, Row, heads
+from toolkit.reporting.board_cells import Cell, Column
+from toolkit.reporting.leaderboard import Board, Row, heads, merged
 from toolkit.reporting.tables import Table
 
 LEGEND = (
     "Values with 95 % intervals and n. `*` differs from the run's M_0 beyond noise, `~` may be noise: paired tests on "
-    "the same items, p-values corrected for the whole table (Holm). Settings of every column are below."
+    "the same items, p-values corrected for the whole table (Holm). A length-controlled win rate (lc_win_rate) is "
+    "fitted: its interval is 1.96 of alpaca_eval's own standard errors, and it has none where none is stored."
 )
 _STYLE = (
     "body{font:14px system-ui;margin:2em}table{border-collapse:collapse}th,td{padding:.3em .7em;text-align:right;"
@@ -44,10 +48,11 @@ def write_board(board: Board, folder: Path, name: str = "leaderboard") -> list[P
 
 
 def table_of(board: Board) -> Table:
-    """The board as a table of ready-made cells."""
+    """The board as a table of ready-made cells, one row a model."""
     columns = ("run", "model", *heads(board.columns), "note")
     rows = tuple(
-        (row.run, row.name, *(_text(row.cells.get(column)) for column in board.columns), row.note) for row in board.rows
+        (row.run, row.name, *(_text(row.cells.get(column)) for column in board.columns), row.note)
+        for row in merged(board).rows
     )
     return Table("Leaderboard", columns, rows)
 
@@ -56,18 +61,18 @@ def markdown(board: Board) -> str:
     settings = "\n".join(
         f"- {head}: `{column.settings}`" for head, column in zip(heads(board.columns), board.columns, strict=True)
     )
-    return f"{table_of(board).markdown()}\n{LEGEND}\n\n{settings}\n"
+    return f"{table_of(board).markdown()}\n{LEGEND}\n\nSettings of every column:\n\n{settings}\n"
 
 
 def comma(board: Board) -> str:
     """One line a cell."""
     out = io.StringIO()
-    names = ("run", "model", "iteration", "weights", "commit", "task", "metric", "value", "low", "high", "n")
+    names = ("run", "model", "model_id", "iteration", "weights", "commit", "task", "metric")
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow((*names, "p_against_M_0", "settings", "note"))
+    writer.writerow((*names, "value", "low", "high", "n", "p_against_M_0", "settings", "note"))
     for row, column, cell in _cells(board):
         p = cell.against.p if cell.against else None
-        said = (row.run, row.name, row.iteration, row.weights, row.commit, column.task, column.metric)
+        said = (row.run, row.name, row.model, row.iteration, row.weights, row.commit, column.task, column.metric)
         writer.writerow((*said, cell.value, cell.low, cell.high, cell.n, p, column.settings, row.note))
     return out.getvalue()
 
@@ -75,8 +80,9 @@ def comma(board: Board) -> str:
 def as_json(board: Board) -> str:
     lines = [
         {
-            "run": row.run, "model": row.name, "iteration": row.iteration, "weights": row.weights, "commit": row.commit,
-            "task": column.task, "metric": column.metric, "settings": json.loads(column.settings), "value": cell.value,
+            "run": row.run, "model": row.name, "model_id": row.model, "iteration": row.iteration,
+            "weights": row.weights, "commit": row.commit, "task": column.task, "metric": column.metric,
+            "settings": json.loads(column.settings), "value": cell.value,
             "low": cell.low, "high": cell.high, "n": cell.n, "interval": cell.method,
             "against_M_0": vars(cell.against) if cell.against else None, "note": row.note,
         }
@@ -89,7 +95,7 @@ def page(board: Board) -> str:
     """One HTML page; it loads nothing."""
     names = heads(board.columns)
     head = "".join(f"<th>{html.escape(name)}</th>" for name in ("run", "model", *names, "note"))
-    body = "".join(_line(row, board.columns) for row in board.rows)
+    body = "".join(_line(row, board.columns) for row in merged(board).rows)
     settings = "".join(
         f"<li>{html.escape(name)}: <code>{html.escape(column.settings)}</code></li>"
         for name, column in zip(names, board.columns, strict=True)
@@ -121,7 +127,7 @@ def _text(cell: Cell | None) -> str:
     if cell is None:
         return "-"
     mark = {True: " *", False: " ~", None: ""}[cell.distinct]
-    span = "" if cell.low is None or cell.high is None else f" [{cell.low:.3f}, {cell.high:.3f}]"
+    span = "" if cell.low is None or cell.high is None else f" [{cell.low:.3g}, {cell.high:.3g}]"
     count = f" n={cell.n}" if cell.n else ""
     return f"{cell.value:.4g}{span}{count}{mark}"
 
@@ -131,13 +137,14 @@ def _cells(board: Board) -> list[tuple[Row, Column, Cell]]:
 
 
 def _curve(board: Board, column: Column, name: str) -> str:
-    """A small chart: the column over iterations, a line for each run."""
+    """A small chart: the column over iterations, a line for each run with two points or more."""
     runs: dict[str, list[tuple[int, float]]] = {}
     for row in board.rows:
         if row.iteration is not None and column in row.cells:
             runs.setdefault(row.run, []).append((row.iteration, row.cells[column].value))
+    runs = {run: line for run, line in runs.items() if len(line) > 1}
     points = [point for line in runs.values() for point in line]
-    if len(points) < 2:
+    if not points:
         return ""
     last, low, high = max(x for x, _ in points) or 1, min(y for _, y in points), max(y for _, y in points)
     lines = ""

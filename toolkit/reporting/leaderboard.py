@@ -1,8 +1,11 @@
 """The leaderboard: models of recipes and iterations against suites, each cell with its interval, n and settings.
 
 A column is one task, metric and protocol (settings): figures of different protocols never share one. A cell's interval
-comes from the items of its score; a score without items (a fitted win rate) stands alone. Each model is compared with
-its run's M_0 on the same items, and the p-values of the whole table are corrected together (Holm).
+comes from the items of its score (board_cells.py); a score without items stands alone. Each model is compared with its
+run's M_0 on the same items, and the p-values of the whole table are corrected together (Holm). Diagnostic columns
+tell how answers were read: they stand last and are not compared.
+
+A row is one model of one run, so that every run has its M_0 and its curve; `merged` shows a model of several runs once.
 
 Published rows of arXiv 2508.06026 (Llama3.1-8B) may be shown beside: other judge, other model, no intervals. Win rates
 are percent, as alpaca_eval gives them; everything else is a share.
@@ -15,14 +18,15 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from toolkit.evaluation.statistics import Paired, holm, interval, paired
+from toolkit.evaluation.statistics import holm
+from toolkit.reporting.board_cells import Cell, Column, compared, measured
 from toolkit.store.database import Store
 
 PUBLISHED = Path(__file__).with_name("published.csv")
-NOISE = 0.05  # a corrected p-value above it is not told from noise
 _SCORES = """
 SELECT
     coalesce(n.run, '-') AS run, coalesce(n.name, m.name) AS name, m.id AS model, m.weights, s.task, s.metric,
@@ -37,35 +41,9 @@ ORDER BY ALL
 """
 
 
-@dataclass(frozen=True, order=True)
-class Column:
-    """One task, metric and protocol. settings: canonical JSON."""
-
-    task: str
-    metric: str
-    settings: str
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A score; low and high where its items are known. against: the comparison with M_0, p corrected for the table."""
-
-    value: float
-    n: int | None = None
-    low: float | None = None
-    high: float | None = None
-    method: str = ""
-    against: Paired | None = None
-
-    @property
-    def distinct(self) -> bool | None:
-        """Whether it is told from M_0's; None where it was not compared."""
-        return None if self.against is None else self.against.p <= NOISE
-
-
 @dataclass(frozen=True)
 class Row:
-    """One model of one run. note: "published, other judge" for rows of the paper."""
+    """One model (its id) of one run, or, merged, of several. note: "published, other judge" for rows of the paper."""
 
     run: str
     name: str
@@ -74,6 +52,7 @@ class Row:
     commit: str
     cells: Mapping[Column, Cell] = field(default_factory=dict)
     note: str = ""
+    model: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,11 +65,46 @@ class Board:
 
 def leaderboard(stores: Iterable[Store], published: bool = False) -> Board:
     """Everything that was measured in these stores."""
-    rows = [row for store in stores for row in _corrected(_rows(store))]
-    columns = sorted({column for row in rows for column in row.cells})
+    rows = _corrected([row for store in stores for row in _rows(store)])
+    columns = sorted({column for row in rows for column in row.cells}, key=lambda one: (one.diagnostic, one))
     if published:
         rows += published_rows(columns)
     return Board(tuple(columns), tuple(rows))
+
+
+def without_diagnostics(board: Board) -> Board:
+    """The same with the columns that say how good a model is; with all where there are no such."""
+    return replace(board, columns=tuple(one for one in board.columns if not one.diagnostic) or board.columns)
+
+
+def merged(board: Board) -> Board:
+    """A row for each model, its runs named together; several where its runs compare it with different M_0."""
+    rows: list[Row] = []
+    for row in board.rows:
+        place = next((i for i, other in enumerate(rows) if _agree(other, row)), None)
+        if place is None:
+            rows.append(row)
+        else:
+            rows[place] = _joined(rows[place], row)
+    return replace(board, rows=tuple(rows))
+
+
+def _agree(a: Row, b: Row) -> bool:
+    """Whether both are one model, with the same figures and no two different comparisons."""
+    if not a.model or a.model != b.model:
+        return False
+    both = [(a.cells[column], b.cells[column]) for column in a.cells.keys() & b.cells.keys()]
+    return all(x == y or _bare(x) == y or x == _bare(y) for x, y in both)
+
+
+def _bare(cell: Cell) -> Cell:
+    return replace(cell, against=None)
+
+
+def _joined(a: Row, b: Row) -> Row:
+    runs, names = (dict.fromkeys([*x.split(", "), y]) for x, y in ((a.run, b.run), (a.name, b.name)))
+    compared = {column: cell for column, cell in b.cells.items() if cell.against or column not in a.cells}
+    return replace(a, run=", ".join(runs), name=", ".join(names), cells={**a.cells, **compared})
 
 
 def published_rows(columns: Sequence[Column]) -> list[Row]:
@@ -113,55 +127,45 @@ def _same(column: Column, task: str, metric: str) -> bool:
 
 
 def _rows(store: Store) -> list[Row]:
+    measure, compare = cache(partial(measured, store)), cache(partial(compared, store))  # runs share models
     rows: dict[tuple[str, str], Row] = {}
     for found in store.query(_SCORES):
         key = (found["run"], found["model"])
         column = Column(found["task"], found["metric"], found["settings"])
-        row = rows.get(key) or Row(
-            found["run"], found["name"], _number(found["name"]), found["weights"], found["commit"] or "unknown"
-        )
-        cell = _cell(found["value"], found["n"], list(_items(store, found["model"], column).values()))
+        cell = measure(found["model"], column, found["value"], found["n"])
+        row = rows.get(key) or _row(found)
         rows[key] = replace(row, cells={**row.cells, column: cell})
     first = {run: model for (run, model), row in rows.items() if row.name == "M_0"}
     made = []
     for (run, model), row in rows.items():
-        models = (first.get(run, model), model)
-        made.append(replace(row, cells={c: _against(store, cell, c, models) for c, cell in row.cells.items()}))
+        past = first.get(run, model)
+        cells = {c: replace(cell, against=compare(past, model, c)) for c, cell in row.cells.items()}
+        made.append(replace(row, cells=cells))
     return sorted(made, key=lambda row: (row.run, -1 if row.iteration is None else row.iteration, row.name))
 
 
-def _cell(value: float, n: int, items: Sequence[float]) -> Cell:
-    if not items:
-        return Cell(value, n)
-    found = interval(items)
-    return Cell(value, n, found.low, found.high, found.method)
-
-
-def _against(store: Store, cell: Cell, column: Column, models: tuple[str, str]) -> Cell:
-    past, model = models
-    a, b = _items(store, past, column), _items(store, model, column)
-    return replace(cell, against=paired(a, b)) if past != model and set(a) & set(b) else cell
-
-
-def _items(store: Store, model: str, column: Column) -> dict[str, float]:
-    """Value by question; an answer that could not be graded counts as 0."""
-    sql = (
-        "SELECT question, coalesce(value, 0) AS value FROM item "
-        "WHERE model = ? AND task = ? AND metric = ? AND settings::VARCHAR = ?"
-    )
-    rows = store.query(sql, [model, column.task, column.metric, column.settings])
-    return {row["question"]: row["value"] for row in rows}
+def _row(found: Mapping[str, Any]) -> Row:
+    name, commit = found["name"], found["commit"] or "unknown"
+    return Row(found["run"], name, _number(name), found["weights"], commit, model=found["model"])
 
 
 def _corrected(rows: Sequence[Row]) -> list[Row]:
-    places = [(i, c) for i, row in enumerate(rows) for c, cell in row.cells.items() if cell.against]
-    p_values = holm([against.p for i, c in places if (against := rows[i].cells[c].against)])
-    made = [dict(row.cells) for row in rows]
-    for (i, column), p in zip(places, p_values, strict=True):
-        cell = made[i][column]
-        assert cell.against is not None
-        made[i][column] = replace(cell, against=replace(cell.against, p=p))
-    return [replace(row, cells=cells) for row, cells in zip(rows, made, strict=True)]
+    """The p-values corrected for all comparisons; one that several runs share counts once."""
+    made = {
+        (row.model, column, cell.against): cell.against.p
+        for row in rows
+        for column, cell in row.cells.items()
+        if cell.against
+    }
+    p_values = dict(zip(made, holm(list(made.values())), strict=True))
+
+    def cell_of(row: Row, column: Column) -> Cell:
+        cell = row.cells[column]
+        if cell.against is None:
+            return cell
+        return replace(cell, against=replace(cell.against, p=p_values[row.model, column, cell.against]))
+
+    return [replace(row, cells={column: cell_of(row, column) for column in row.cells}) for row in rows]
 
 
 def _number(name: str) -> int | None:

@@ -3,7 +3,8 @@
 Instructions and baseline outputs are files, the answers are ours, the judging and the numbers are alpaca_eval's own
 code (judges.py, rates.py, run by child.py). One item an instruction, metric "preference": 0 loss, 1 win, 0.5 a
 draw. Scores: preference (the mean of the items, unread ones 0), win_rate and lc_win_rate in percent over the readable
-ones, mean_length in characters. Judged items are stored as they come; running again judges what is missing.
+ones, lc_standard_error as alpaca_eval gives it, mean_length in characters. Judged items are stored as they come;
+running again judges what is missing.
 
 A judge of one's own is marked: its win rates say nothing beside the public board's.
 """
@@ -219,6 +220,7 @@ def _scores(sitting: Sitting, items: Sequence[Item], rates: WinRates | None) -> 
         mean_score(items),
         Score(*of, "win_rate", sitting.protocol, rates.win_rate, rates.n),
         Score(*of, "lc_win_rate", lc, rates.lc_win_rate, rates.n),
+        Score(*of, "lc_standard_error", lc, rates.lc_standard_error, rates.n),
         Score(*of, "mean_length", sitting.protocol, rates.mean_length, len(items)),
     )
 
