@@ -100,7 +100,7 @@ def _(frames, mo, notebook_charts, panels, run, run_training, store):
 def _(frames, mo, panels, run, store):
     mo.stop(run.value is None)
     metrics = frames.metric_names(store, run.value)
-    metric = mo.ui.dropdown(list(metrics), value=next(iter(metrics), None), label="Metric")
+    metric = mo.ui.dropdown(list(metrics), value=next(iter(metrics), None), label="Metric", searchable=True)
     mo.vstack([panels.heading(2, "Any other metric"), metric])
     return metric, metrics
 

@@ -45,7 +45,7 @@ def _(mo, pair_browser, pair_panels, pair_set, store):
     score = pair_panels.span("Scores between", scores)
     gap = pair_panels.span("Gap between", gaps)
     state = mo.ui.dropdown(["displaced", "not displaced", "trained on", *reasons], label="Training")
-    order = mo.ui.dropdown(list(orders), value="gap", label="Sort by")
+    order = mo.ui.dropdown(list(orders), value="gap", label="Sort by", searchable=True)
     falling = mo.ui.checkbox(value=True, label="largest first")
     mo.hstack([text, role, score, gap, state, order, falling], wrap=True, justify="start", gap=1.5)
     return falling, gap, gaps, order, orders, role, score, scores, state, text

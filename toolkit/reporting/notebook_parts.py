@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from toolkit.reporting.board_cells import Column
 from toolkit.reporting.frames import Reader
-from toolkit.reporting.leaderboard import Board, Column, Row, heads, leaderboard
+from toolkit.reporting.leaderboard import Board, Row, heads, leaderboard
 from toolkit.reporting.page_parts import Asked, Curves, Figure, Line, Point, Scope, Section, ask, quoted
 from toolkit.reporting.run_metrics import Shown, means
 from toolkit.reporting.tables import Table, show

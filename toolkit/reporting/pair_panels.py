@@ -98,8 +98,8 @@ def pair_numbers(numbers: Rows, trainings: Rows) -> Any:
     nothing = "<p>Nothing yet: <code>python -m toolkit diagnose RUN</code> measures the pairs of a run.</p>"
     measured = table(numbers.frame) if len(numbers.frame) else nothing
     moved = table(trainings.frame) if len(trainings.frame) else "<p>No training used this set.</p>"
-    parts = [heading(2, "Measured"), mo.Html(measured), sql(numbers), heading(2, "In training"), mo.Html(moved)]
-    return mo.vstack([*parts, sql(trainings)])
+    parts = [heading(2, "In training"), mo.Html(moved), sql(trainings), heading(2, "Measured"), mo.Html(measured)]
+    return mo.vstack([*parts, sql(numbers)])
 
 
 def _side(row: Any, side: str) -> str:

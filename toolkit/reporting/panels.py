@@ -14,7 +14,7 @@ import marimo as mo
 from toolkit.diagnostics.collapse import Verdict
 from toolkit.reporting.board_files import LEGEND, table_of
 from toolkit.reporting.frames import Reader, Rows, diagnosed
-from toolkit.reporting.leaderboard import Board, heads
+from toolkit.reporting.leaderboard import Board, heads, merged
 from toolkit.reporting.notebook_charts import drawn
 from toolkit.reporting.page_parts import Asked, Curves, Figure, Histogram, Section
 from toolkit.reporting.tables import show
@@ -81,7 +81,7 @@ def leaderboard(board: Board) -> Any:
     """The whole board, a row for each model, and the settings of every column."""
     if not board.columns:
         return mo.callout(text(NOT_EVALUATED), kind="warn")
-    made = table_of(board)
+    made = table_of(merged(board))
     settings = [(name, column.settings) for name, column in zip(heads(board.columns), board.columns, strict=True)]
     folded = accordion({"Settings of every column": mo.Html(grid(("column", "settings"), settings))})
     return mo.vstack([text(LEGEND.replace("`", "")), mo.Html(grid(made.columns, made.rows)), folded])
