@@ -24,7 +24,7 @@ from toolkit.lab import Lab
 from toolkit.provenance import capture
 from toolkit.recipes.self_rewarding import self_rewarding
 from toolkit.recipes.temporal import temporal
-from toolkit.records import Change, Metric, Summary
+from toolkit.records import Change, Item, Metric, Score, Summary
 from toolkit.store.database import Store
 
 EVIL = "<script>window.pwned=1</script> <img src=x onerror=window.pwned=1> http://example.invalid/planted.png"
@@ -47,7 +47,7 @@ class Sides:
 def plain(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, fake_python: Path) -> Path:
     """A store of temporal and self_rewarding, two iterations each, and nothing measured."""
     folder = tmp_path_factory.mktemp("analysis")
-    recipe = _recipe(folder, tiny_model, fake_python)
+    recipe = recipe_of_tests(folder, tiny_model, fake_python)
     for run in (temporal, self_rewarding):
         with Lab(recipe, Store(folder / "s.duckdb"), capture(run.__name__, recipe.resolved())) as lab:
             run(lab, recipe)
@@ -69,10 +69,11 @@ def diagnosed(plain: Path) -> Path:
             _measure(store, place, launch.id, chance)
             _summarise(store, place, launch.id)
         _changes(store, launch.id)
+        _scores(store, launch.id)
     return path
 
 
-def _recipe(folder: Path, model: Path, python: Path) -> Recipe:
+def recipe_of_tests(folder: Path, model: Path, python: Path) -> Recipe:
     prompts = folder / "prompts.txt"
     prompts.write_text("".join(f"question number {i}?\n" for i in range(24)))
     return parse(
@@ -196,6 +197,15 @@ def _changes(store: Store, launch: str) -> None:
         ],
         launch=launch,
     )
+
+
+def _scores(store: Store, launch: str) -> None:
+    """Each model of temporal on ten questions, one more right each iteration."""
+    sql = "SELECT model, name FROM model_names WHERE run = 'temporal' AND name IN ('M_0', 'M_1', 'M_2') ORDER BY name"
+    for right, row in enumerate(store.query(sql), 4):
+        about = (row["model"], "maths", "accuracy")
+        store.add([Item(*about, str(i), {}, value=float(i < right)) for i in range(10)], launch=launch)
+        store.add([Score(*about, {}, right / 10, 10)], launch=launch)
 
 
 @pytest.fixture(scope="session")
