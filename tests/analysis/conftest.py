@@ -151,7 +151,8 @@ def _gradient(sides: Sides, iteration: int, chance: random.Random) -> dict[str, 
 def _summarise(store: Store, place: Mapping[str, Any], launch: str) -> None:
     """One summary of each metric, set and control, from the rows."""
     found = store.query(
-        "SELECT control, metric, model, list(value ORDER BY value) AS values FROM metrics WHERE pair_set = ? GROUP BY ALL",
+        "SELECT control, metric, model, list(value ORDER BY value) AS values FROM metrics "
+        "WHERE pair_set = ? GROUP BY ALL",
         [place["pair_set"]],
     )
     made = [_summary(place, row["control"], row["metric"], _under(place, row["model"]), row["values"]) for row in found]
