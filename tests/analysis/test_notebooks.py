@@ -128,8 +128,8 @@ def test_a_notebook_of_an_undiagnosed_store_says_what_to_run(
     notebook: Notebook, plain: Path, diagnosed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = "python -m toolkit diagnose RUN"
-    assert asked in Read(output(notebook, plain, monkeypatch)).words
-    assert asked not in Read(output(notebook, diagnosed, monkeypatch)).words
+    assert asked in output(notebook, plain, monkeypatch)
+    assert asked not in output(notebook, diagnosed, monkeypatch)
 
 
 def test_each_notebook_shows_what_it_is_named_for(diagnosed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
