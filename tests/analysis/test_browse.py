@@ -110,7 +110,7 @@ def test_pairs_are_sorted_clicked_and_photographed(
         first, second = (row["chosen_text"] for row in store.query(SORTED, [chosen_set(page, store)]))
     assert first != second
     says(page, "chosen-text", first)
-    page.get_by_role("row").nth(2).get_by_role("checkbox").click()
+    page.locator("marimo-table tbody tr").nth(1).get_by_role("checkbox").click()
     says(page, "chosen-text", second)
     page.screenshot(path=tmp_path / "pairs.png", full_page=True)
     assert (tmp_path / "pairs.png").stat().st_size > 10_000
