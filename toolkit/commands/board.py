@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,9 +11,9 @@ from typing import Annotated
 
 import typer
 
-from toolkit.commands.common import DEFAULT, end, reading
+from toolkit.commands.common import DEFAULT, JsonOption, end, reading, show
 from toolkit.errors import InputError
-from toolkit.reporting.board_files import LEGEND, table_of, write_board
+from toolkit.reporting.board_files import LEGEND, as_json, table_of, write_board
 from toolkit.reporting.leaderboard import leaderboard as made_of
 
 
@@ -21,12 +23,13 @@ def leaderboard(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for leaderboard.md, .csv, .json and .html.")] = None,
     published: Annotated[bool, typer.Option("--published", help="Show the paper's rows beside.")] = False,
+    as_lines: JsonOption = False,
 ) -> None:
     """Models against suites with intervals and paired tests: leaderboard runs/store.duckdb --out reports."""
-    end(lambda: _leaderboard(stores or [DEFAULT], out, published))
+    end(lambda: _leaderboard(stores or [DEFAULT], out, published, as_lines))
 
 
-def _leaderboard(paths: Sequence[Path], out: Path | None, published: bool) -> None:
+def _leaderboard(paths: Sequence[Path], out: Path | None, published: bool, as_lines: bool) -> None:
     with ExitStack() as stack:
         board = made_of([stack.enter_context(reading(path)) for path in paths], published)
     if not board.columns:
@@ -34,6 +37,9 @@ def _leaderboard(paths: Sequence[Path], out: Path | None, published: bool) -> No
             "nothing was evaluated in " + ", ".join(map(str, paths)),
             remedy="python -m toolkit evaluate MODEL --suite FILE",
         )
-    print(f"{table_of(board).text()}\n\n{LEGEND}")
+    if as_lines:
+        show("", json.loads(as_json(board)), as_json=True)
+    else:
+        print(f"{table_of(board).text()}\n\n{LEGEND}")
     for path in write_board(board, out) if out else ():
-        print(f"written: {path}")
+        print(f"written: {path}", file=sys.stderr if as_lines else sys.stdout)

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end, reading, show
+from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end, reading, say, show
 from toolkit.commands.sets import Reference
 from toolkit.config import load as load_recipe
 from toolkit.demonstrations.rated import rated_answers, write_examples
@@ -83,9 +83,10 @@ def judgement_examples(
     out: Annotated[Path, typer.Option(help="The .jsonl file to write, for sft.data.")],
     rubric: Annotated[str, typer.Option(help="A shipped rubric or a file.")] = "additive",
     store: StoreOption = DEFAULT,
+    as_json: JsonOption = False,
 ) -> None:
     """Rated answers with a judge's verdicts as EFT data: judgement-examples rated --judge M_0 --out eft.jsonl."""
-    end(lambda: _judgement_examples(reference, judge, (out, rubric), store))
+    end(lambda: _judgement_examples(reference, judge, (out, rubric), store, as_json))
 
 
 def find_model(lab: Lab, name: str) -> Model:
@@ -147,7 +148,7 @@ def _rescore(reference: str, settings: Settings, as_json: bool) -> None:
     show(f"{version.id}: {len(version.pairs)} pairs by every judge that scored both sides", rows, as_json=as_json)
 
 
-def _judgement_examples(reference: str, judge: str, file: tuple[Path, str], path: Path) -> None:
+def _judgement_examples(reference: str, judge: str, file: tuple[Path, str], path: Path, as_json: bool) -> None:
     out, rubric = file
     with reading(path) as store:
         rows = store.query("SELECT id FROM model WHERE $name IN (name, id)", {"name": judge})
@@ -155,7 +156,8 @@ def _judgement_examples(reference: str, judge: str, file: tuple[Path, str], path
             raise InputError(f"{len(rows)} models are called {judge!r}", remedy="name a stored judge by its id")
         answers = rated_answers(store, reference, rows[0]["id"], load_rubric(rubric))
     write_examples(answers, out)
-    print(f'{len(answers)} examples in {out}; learn them with --set \'sft.data=["ift", "{out}"]\'')
+    told = f'{len(answers)} examples in {out}; learn them with --set \'sft.data=["ift", "{out}"]\''
+    say(told, {"file": str(out), "examples": len(answers)}, as_json=as_json)
 
 
 def _judge_quality(reference: str, settings: Settings, pairwise: bool, as_json: bool) -> None:

@@ -22,6 +22,13 @@ SHIPPED = {
     "starter": Path(__file__).with_name("starter.txt"),
     "ift": Path(__file__).parents[1] / "demonstrations" / "ift.jsonl",
 }
+LOADERS = {".csv": "csv", ".parquet": "parquet"}
+
+
+def is_local(settings: Settings) -> bool:
+    """Whether the prompts are shipped or in a file, so that reading them needs no network. A wrong file name is local."""
+    source = settings.source
+    return source in SHIPPED or Path(source).suffix in {".txt", ".jsonl", *LOADERS} or Path(source).expanduser().exists()
 
 
 def load_prompts(settings: Settings) -> tuple[Prompt, ...]:
@@ -137,10 +144,9 @@ def _check(text: str, place: str) -> None:
 def _dataset(path: Path, settings: Settings) -> Any:
     import datasets
 
-    loaders = {".csv": "csv", ".parquet": "parquet"}
     try:
-        if path.suffix in loaders:
-            return datasets.load_dataset(loaders[path.suffix], data_files=str(path), split="train")
+        if path.suffix in LOADERS:
+            return datasets.load_dataset(LOADERS[path.suffix], data_files=str(path), split="train")
         return datasets.load_dataset(settings.source, split=settings.split)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise InputError(

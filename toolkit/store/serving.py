@@ -73,8 +73,8 @@ class Server:
 class RemoteStore(Store):
     """A store that another process is writing, asked through its socket. Read-only."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, writer: int | None = None) -> None:
+        self.path, self.writer = path, writer
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(ANSWER_SECONDS)
         self._socket.connect(str(address(path)))
@@ -105,9 +105,9 @@ def open_reader(path: Path) -> Store:
     """The store for reading: the file, or, while a run writes it, the run. Raises StoreError where neither answers."""
     try:
         return Store(path, read_only=True)
-    except StoreLocked:
+    except StoreLocked as error:
         with contextlib.suppress(OSError):
-            return RemoteStore(path)
+            return RemoteStore(path, error.holder)
         raise
 
 

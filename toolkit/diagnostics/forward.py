@@ -1,0 +1,6 @@
+"""Stand-in while this module is written elsewhere."""
+from typing import Any
+
+
+def forward(*a: Any, **k: Any) -> Any:
+    raise NotImplementedError
