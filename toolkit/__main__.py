@@ -19,6 +19,7 @@ from toolkit.commands.evaluate import evaluate
 from toolkit.commands.exchange import export, filter_, import_, import_responses, import_scores, overlap, pair
 from toolkit.commands.init import init
 from toolkit.commands.judges import judge_quality, judgement_examples, rescore
+from toolkit.commands.report import report
 from toolkit.commands.sets import delete, diff, pairs, sets, tag
 from toolkit.commands.status import status
 from toolkit.console import add, application
@@ -26,7 +27,7 @@ from toolkit.console import add, application
 COMMANDS: tuple[Callable[..., None], ...] = (init, status)
 COMMANDS += (sets, pairs, diff, tag, delete, sql, query, lineage)
 COMMANDS += (import_, export, import_responses, import_scores, pair, overlap, filter_, doctor)
-COMMANDS += (rescore, judge_quality, judgement_examples, evaluate, leaderboard, diagnose)
+COMMANDS += (rescore, judge_quality, judgement_examples, evaluate, leaderboard, diagnose, report)
 app = application()
 for command in COMMANDS:
     add(app, command)

@@ -21,11 +21,11 @@ from tests.judgments.speaking import Say, speaking_lab
 from toolkit.config import Recipe
 from toolkit.engines.protocol import Completion
 from toolkit.errors import EngineError, InputError, RecipeError
-from toolkit.evaluation import alpaca_eval as module
-from toolkit.evaluation import alpaca_eval_judges as judges
-from toolkit.evaluation.alpaca_eval import Settings, alpaca_eval
-from toolkit.evaluation.alpaca_eval_judges import JOINER, Judge, Verdict, _reply, shown
-from toolkit.evaluation.alpaca_eval_process import environment
+from toolkit.evaluation.alpaca_eval import alpaca_eval as module
+from toolkit.evaluation.alpaca_eval import judges as judges
+from toolkit.evaluation.alpaca_eval.alpaca_eval import Settings, alpaca_eval
+from toolkit.evaluation.alpaca_eval.judges import JOINER, Judge, Verdict, _reply, shown
+from toolkit.evaluation.alpaca_eval.process import environment
 from toolkit.evaluation.answers import Graded
 from toolkit.lab import Lab
 from toolkit.provenance import capture

@@ -13,8 +13,8 @@ import pytest
 
 from tests.conftest import needs
 from toolkit.errors import InputError
-from toolkit.evaluation import alpaca_eval_rates
-from toolkit.evaluation.alpaca_eval_rates import (
+from toolkit.evaluation.alpaca_eval import rates
+from toolkit.evaluation.alpaca_eval.rates import (
     LengthControl,
     baseline_digest,
     indexed,
@@ -90,8 +90,8 @@ def test_phi_2_has_its_published_lc_win_rate_only_with_the_difficulties_of_other
     control = LengthControl(surrogate(folder))
     right = win_rates(said, known, annotations, control).lc_win_rate
     moved = [{**known[row["index"]], "index": place} for place, row in enumerate(said)]
-    monkeypatch.setattr(alpaca_eval_rates, "BOARD_INSTRUCTIONS", instructions_digest(moved))
-    monkeypatch.setattr(alpaca_eval_rates, "BOARD_BASELINE", baseline_digest(moved))
+    monkeypatch.setattr(rates, "BOARD_INSTRUCTIONS", instructions_digest(moved))
+    monkeypatch.setattr(rates, "BOARD_BASELINE", baseline_digest(moved))
     placed = [[{**row, "index": place} for place, row in enumerate(rows)] for rows in (said, annotations)]
     wrong = win_rates(placed[0], moved, placed[1], control).lc_win_rate
     assert wrong == pytest.approx(want, abs=0.2)
@@ -152,10 +152,10 @@ def test_the_data_sets_own_file_is_known_by_its_checksum_and_any_other_is_a_surr
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "df_gamed.csv"
-    path.write_text(alpaca_eval_rates.GAMED_COLUMNS + "\n")
+    path.write_text(rates.GAMED_COLUMNS + "\n")
     control = LengthControl(path)
     assert (LengthControl().label, control.label) == ("", "surrogate df_gamed")
-    monkeypatch.setattr(alpaca_eval_rates, "DF_GAMED", control.digest)
+    monkeypatch.setattr(rates, "DF_GAMED", control.digest)
     assert control.label == "df_gamed"
 
 

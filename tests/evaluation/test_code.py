@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.evaluation.code import completion, defines, extract_code
+from toolkit.evaluation.human_eval.code import completion, defines, extract_code
 
 BLOCKS = (Path(__file__).parents[1] / "cases" / "code.txt").read_text(encoding="utf-8").split("\n===\n")
 PROMPT = 'def add(a, b):\n    """The sum of a and b."""\n'

@@ -15,10 +15,10 @@ from tests.judgments.speaking import speaking_lab
 from toolkit.config import Recipe, parse
 from toolkit.engines import embedded
 from toolkit.errors import InputError, RecipeError
-from toolkit.evaluation import human_eval as home
-from toolkit.evaluation.human_eval import HumanEval, Problem, human_eval, read_problems
-from toolkit.evaluation.sandbox import Limits, Verdict, check
-from toolkit.evaluation.sandbox_probe import protection
+from toolkit.evaluation.human_eval import human_eval as home
+from toolkit.evaluation.human_eval.human_eval import HumanEval, Problem, human_eval, read_problems
+from toolkit.evaluation.sandbox.check import Limits, Verdict, check
+from toolkit.evaluation.sandbox.probe import protection
 from toolkit.lab import Lab
 from toolkit.provenance import capture
 from toolkit.records import Item, Score

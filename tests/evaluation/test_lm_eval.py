@@ -19,8 +19,8 @@ from toolkit.engines import embedded
 from toolkit.engines.chat import Chat
 from toolkit.errors import EngineError, InputError, RecipeError
 from toolkit.evaluation.answers import Graded, mean_score
-from toolkit.evaluation.harness import INVALID, encoded
-from toolkit.evaluation.lm_eval import Settings, lm_eval_task, replay
+from toolkit.evaluation.lm_eval.harness import INVALID, encoded
+from toolkit.evaluation.lm_eval.lm_eval import Settings, lm_eval_task, replay
 from toolkit.lab import Lab
 from toolkit.provenance import capture
 from toolkit.records import Item, Prompt, Response, Sampling

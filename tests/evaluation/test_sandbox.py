@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from toolkit.errors import InputError
-from toolkit.evaluation import sandbox_probe
-from toolkit.evaluation.sandbox import Check, Limits, Mechanism, Verdict, check
-from toolkit.evaluation.sandbox_probe import Protection, look, order, protection, works
+from toolkit.evaluation.sandbox import probe
+from toolkit.evaluation.sandbox.check import Check, Limits, Mechanism, Verdict, check
+from toolkit.evaluation.sandbox.probe import Protection, look, order, protection, works
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox is made of Linux's parts")
 TEST = "def check(candidate):\n    assert candidate(2) == 4\n    assert candidate(3) == 9\n"
@@ -147,7 +147,7 @@ def children() -> set[str]:
     found = set()
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
-            if b"sandbox_child" in path.read_bytes():
+            if b"sandbox/child.py" in path.read_bytes():
                 found.add(path.parent.name)
         except OSError:
             continue
@@ -356,7 +356,7 @@ def test_a_mechanism_that_is_missing_is_no_sandbox(monkeypatch: pytest.MonkeyPat
 
 
 def test_a_machine_without_a_sandbox_is_refused_with_what_was_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sandbox_probe, "works", lambda mechanism: Verdict("crashed", f"no {mechanism}"))
+    monkeypatch.setattr(probe, "works", lambda mechanism: Verdict("crashed", f"no {mechanism}"))
     with pytest.raises(InputError, match=r"namespaces: crashed, no namespaces.*limits: crashed"):
         protection.__wrapped__()
 
@@ -364,7 +364,7 @@ def test_a_machine_without_a_sandbox_is_refused_with_what_was_tried(monkeypatch:
 def test_a_parent_that_is_killed_takes_its_checks_along(shield: Protection, tmp_path: Path) -> None:
     before = children()
     script = (
-        "from toolkit.evaluation.sandbox import Check, Limits, check\n"
+        "from toolkit.evaluation.sandbox.check import Check, Limits, check\n"
         f"check(Check('while True: pass', 'f', 'def check(c): pass'), Limits(60), {shield.mechanism!r})\n"
     )
     where = os.environ | {"TMPDIR": str(tmp_path)}  # a killed parent leaves its empty folder

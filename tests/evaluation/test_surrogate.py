@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.errors import InputError
-from toolkit.evaluation.alpaca_eval_surrogate import (
+from toolkit.evaluation.alpaca_eval.surrogate import (
     SUM_DIFFICULTY,
     SUM_LENGTH,
     WIN_RATES,

@@ -130,7 +130,7 @@ def _scores(lab: Lab, name: str, responses: Sequence[str]) -> dict[str, float]:
     settings = lab.recipe.judge
     rubric = None if settings.method == "reward" else load_rubric(settings.rubric).id
     sql = (
-        "SELECT response, score FROM ranks WHERE response IN (SELECT unnest($responses::VARCHAR[])) "
+        "SELECT response, score FROM answer_scores WHERE response IN (SELECT unnest($responses::VARCHAR[])) "
         "AND judge IN (SELECT judge FROM pairs WHERE pair_set = $name) "
         "AND method = $method AND rubric IS NOT DISTINCT FROM $rubric"
     )

@@ -27,8 +27,13 @@ def batches(pairs: Sequence[Sides], budget: int) -> Iterator[list[int]]:
 
     Both sides of a pair lie in one batch. Longest first: whatever memory it takes is known at the start.
     """
-    order = sorted(range(len(pairs)), key=lambda place: (-pairs[place].longest, place))
+    return packed([2 * pair.longest for pair in pairs], budget)
+
+
+def packed(lengths: Sequence[int], budget: int) -> Iterator[list[int]]:
+    """Places of what has these lengths, longest first, so many that size times longest is at most `budget`."""
+    order = sorted(range(len(lengths)), key=lambda place: (-lengths[place], place))
     while order:
-        size = max(1, budget // (2 * pairs[order[0]].longest))
+        size = max(1, budget // lengths[order[0]])
         yield order[:size]
         order = order[size:]

@@ -108,7 +108,9 @@ def changes(run: str, chains: Sequence[Sequence[str]], found: Sequence[Series]) 
 
     p-values are corrected for all of the run's changes together.
     """
-    by_key = {(s.key.pair_set, s.key.control, s.key.metric, s.key.under): s for s in found}
+    by_key: dict[tuple[str, str, str, str], Series] = {
+        (s.key.pair_set, s.key.control, s.key.metric, s.key.under): s for s in found
+    }
     made = []
     for chain in chains:
         for after in chain[1:]:

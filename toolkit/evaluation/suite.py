@@ -23,8 +23,11 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from toolkit.errors import RecipeError
-from toolkit.evaluation import alpaca_eval, human_eval, judged, lm_eval
+from toolkit.evaluation import judged
+from toolkit.evaluation.alpaca_eval import alpaca_eval
 from toolkit.evaluation.answers import Graded
+from toolkit.evaluation.human_eval import human_eval
+from toolkit.evaluation.lm_eval import lm_eval
 from toolkit.lab import Lab
 from toolkit.records import Model
 

@@ -18,10 +18,12 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
 
-    def markdown(self) -> str:
+    def markdown(self, level: int = 2) -> str:
+        """A heading of this level and the rows below it."""
+        head = f"{'#' * level} {self.title}"
         if not self.rows:
-            return f"## {self.title}\n\nNothing.\n"
-        lines = [f"## {self.title}", "", _line(self.columns), _line("---" for _ in self.columns)]
+            return f"{head}\n\nNothing.\n"
+        lines = [head, "", _line(self.columns), _line("---" for _ in self.columns)]
         return "\n".join([*lines, *(_line(cell.replace("|", "\\|") for cell in row) for row in self.rows)]) + "\n"
 
     def text(self) -> str:

@@ -244,17 +244,41 @@ SELECT
     chosen_after < chosen_before AND rejected_after < rejected_before AS displaced
 FROM margins;
 
--- Where an answer stands among all answers to its prompt that a judge scored in one way: 0 the lowest, 1 the highest.
+-- The score of every answer by each judge in one way of judging: the mean of its readable verdicts.
+CREATE OR REPLACE VIEW answer_scores AS
+SELECT r.prompt, j.response, j.judge, j.method, j.rubric, round(avg(j.score), 9) AS score
+FROM judgment j JOIN response r ON r.id = j.response WHERE j.score IS NOT NULL GROUP BY ALL;
+
+-- Where an answer stands among the answers that the set could be chosen from: 0 the lowest, 1 the highest. Those are the
+-- run's own, of the roles that its sets of this phase have: what another recipe asked the same models for is left out.
 CREATE OR REPLACE VIEW ranks AS
-WITH scored AS (
-    SELECT r.prompt, j.response, j.judge, j.method, j.rubric, round(avg(j.score), 9) AS score
-    FROM judgment j JOIN response r ON r.id = j.response WHERE j.score IS NOT NULL GROUP BY ALL
+WITH role AS (
+    SELECT DISTINCT s.run, s.phase, u.role
+    FROM run_sets s JOIN pairs p ON p.pair_set = s.pair_set, LATERAL (VALUES (p.chosen_role), (p.rejected_role)) AS u(role)
+),
+sets AS (SELECT s.*, l.recipe->'answers' AS asked FROM run_sets s JOIN launch l ON l.id = s.launch),
+answerer AS (
+    SELECT run, pair_set, phase, asked, 'present' AS role, parent AS model FROM sets
+    UNION ALL
+    SELECT s.run, s.pair_set, s.phase, s.asked, 'past', n.model
+    FROM sets s JOIN model_names n ON n.run = s.run AND n.name = 'M_0'
+    UNION ALL
+    SELECT s.run, s.pair_set, s.phase, s.asked, 'future', f.result
+    FROM sets s JOIN run_sets f ON f.run = s.run AND f.iteration = s.iteration
 ),
 placed AS (
     SELECT
-        *, count(*) OVER pool AS n, rank() OVER (pool ORDER BY score) - 1 AS lower,
-        rank() OVER (pool ORDER BY score DESC) - 1 AS higher
-    FROM scored WINDOW pool AS (PARTITION BY prompt, judge, method, rubric)
+        a.run, a.pair_set, x.*, count(*) OVER pool AS n, rank() OVER (pool ORDER BY x.score) - 1 AS lower,
+        rank() OVER (pool ORDER BY x.score DESC) - 1 AS higher
+    FROM answerer a
+    JOIN role o ON o.run = a.run AND o.phase = a.phase AND o.role = a.role
+    JOIN response r ON r.model = a.model AND r.role = a.role AND r.draw < (a.asked->>'k')::INT
+        AND (r.sampling->>'temperature')::DOUBLE = (a.asked->>'temperature')::DOUBLE
+        AND (r.sampling->>'top_p')::DOUBLE = (a.asked->>'top_p')::DOUBLE
+        AND (r.sampling->>'max_tokens')::INT = (a.asked->>'max_tokens')::INT
+        AND r.prompt IN (SELECT p.prompt FROM pairs p WHERE p.pair_set = a.pair_set)
+    JOIN answer_scores x ON x.response = r.id
+    WINDOW pool AS (PARTITION BY a.run, a.pair_set, x.prompt, x.judge, x.method, x.rubric)
 )
 SELECT *, (lower + (n - lower - higher - 1) / 2) / nullif(n - 1, 0) AS rank FROM placed;
 
@@ -270,49 +294,67 @@ WITH site AS (
     UNION ALL
     SELECT s.run, s.pair_set, 'base', n.model FROM run_sets s JOIN model_names n ON n.run = s.run AND n.name = 'M_0'
 ),
-member AS (SELECT s.run, l.recipe->'judge'->>'method' AS method, x.judge, c.*
-    FROM run_sets s JOIN launch l ON l.id = s.launch JOIN compared c ON c.pair_set = s.pair_set
-    LEFT JOIN pair x ON x.id = c.pair),
-judge_of AS (SELECT run, pair_set, any_value(judge) AS judge FROM member WHERE judge IS NOT NULL GROUP BY ALL),
-ranked AS (
-    SELECT m.run, m.pair_set, m.control, m.chosen, m.rejected, r.judge, r.method, r.rubric, r.judge = j.judge AND r.method = m.method AS own,
-        r.score - o.score AS gap, r.rank - o.rank AS rank_gap
-    FROM member m
-    JOIN ranks r ON r.response = m.chosen
-    JOIN ranks o ON o.response = m.rejected AND o.judge = r.judge AND o.method = r.method AND o.rubric IS NOT DISTINCT FROM r.rubric
-    LEFT JOIN judge_of j ON j.run = m.run AND j.pair_set = m.pair_set
+member AS (
+    SELECT s.run, l.recipe->'judge'->>'method' AS method, any_value(x.judge) OVER (PARTITION BY s.run, s.pair_set) AS judge, c.*
+    FROM run_sets s
+    JOIN launch l ON l.id = s.launch
+    JOIN compared c ON c.pair_set = s.pair_set
+    LEFT JOIN pair x ON x.id = c.pair
 ),
-measure AS (
+judged AS (  -- by every judge that scored both sides; own: the judge and method that ordered the pairs
+    SELECT
+        m.run, m.pair_set, m.control, m.chosen, m.rejected, n.name || '/' || w.method AS judge,
+        coalesce(w.judge = m.judge AND w.method = m.method, false) AS own, w.score - l.score AS gap
+    FROM member m
+    JOIN answer_scores w ON w.response = m.chosen
+    JOIN answer_scores l ON l.response = m.rejected AND l.judge = w.judge AND l.method = w.method
+        AND l.rubric IS NOT DISTINCT FROM w.rubric
+    JOIN model n ON n.id = w.judge
+),
+ranked AS (
+    SELECT m.run, m.pair_set, m.control, m.chosen, m.rejected, w.rank - l.rank AS rank_gap
+    FROM member m
+    JOIN ranks w ON w.run = m.run AND w.pair_set = m.pair_set AND w.response = m.chosen
+        AND w.judge = m.judge AND w.method = m.method
+    JOIN ranks l ON l.run = m.run AND l.pair_set = m.pair_set AND l.response = m.rejected
+        AND l.judge = w.judge AND l.method = w.method AND l.rubric IS NOT DISTINCT FROM w.rubric
+),
+under_model AS (
     SELECT s.run, s.pair_set, m.control, m.chosen, m.rejected, s.under, s.model, m.metric, m.value
     FROM site s JOIN metrics m ON m.pair_set = s.pair_set AND m.model = s.model
 ),
 number AS (
     SELECT run, pair_set, control, chosen, rejected, '' AS under, NULL AS model, 'gap' AS metric, gap AS value FROM member
     UNION ALL
-    SELECT run, pair_set, control, chosen, rejected, '', NULL, 'rank_gap', rank_gap FROM ranked WHERE own
+    SELECT run, pair_set, control, chosen, rejected, '', NULL, 'rank_gap', rank_gap FROM ranked
     UNION ALL
-    SELECT r.run, r.pair_set, r.control, r.chosen, r.rejected, '', NULL, 'gap/' || n.name || '/' || r.method, r.gap
-    FROM ranked r JOIN model n ON n.id = r.judge WHERE NOT r.own
+    SELECT run, pair_set, control, chosen, rejected, '', NULL, 'gap/' || judge, gap FROM judged WHERE NOT own
     UNION ALL
     SELECT s.run, m.pair_set, m.control, m.chosen, m.rejected, '', NULL, m.metric, m.value
     FROM metrics m JOIN run_sets s ON s.pair_set = m.pair_set WHERE m.model IS NULL
     UNION ALL
-    FROM measure
+    FROM under_model
     UNION ALL
-    SELECT * REPLACE ('distance' AS metric, 1 - value AS value) FROM measure WHERE metric = 'forward.cosine_mean'
+    SELECT * REPLACE ('distance' AS metric, 1 - value AS value) FROM under_model WHERE metric = 'forward.cosine_mean'
     UNION ALL
     SELECT w.* REPLACE ('logratio' AS metric, w.value - l.value AS value)
-    FROM measure w JOIN measure l USING (run, pair_set, control, chosen, rejected, under)
+    FROM under_model w JOIN under_model l USING (run, pair_set, control, chosen, rejected, under)
     WHERE w.metric = 'forward.chosen_logprob' AND l.metric = 'forward.rejected_logprob'
     UNION ALL
-    SELECT m.* REPLACE ('dpo_gradient' AS metric, t.beta * CASE m.under WHEN 'parent' THEN t.weight_before ELSE t.weight END * m.value AS value)
-    FROM measure m JOIN trained_pairs t USING (run, pair_set, control, chosen, rejected)
+    SELECT m.* REPLACE (
+        'dpo_gradient' AS metric,
+        t.beta * CASE m.under WHEN 'parent' THEN t.weight_before ELSE t.weight END * m.value AS value
+    )
+    FROM under_model m JOIN trained_pairs t USING (run, pair_set, control, chosen, rejected)
     WHERE m.metric = 'gradient.norm' AND m.under IN ('parent', 'result')
     UNION ALL
     SELECT t.run, t.pair_set, t.control, t.chosen, t.rejected, 'result', s.result, u.metric, u.value
-    FROM trained_pairs t JOIN run_sets s ON s.run = t.run AND s.pair_set = t.pair_set, LATERAL (
-        VALUES ('margin', t.margin), ('weight', t.weight), ('displaced', t.displaced::INT), ('ranked', t.ranked_after::INT),
-            ('ranked_before', t.ranked_before::INT)
+    FROM trained_pairs t
+    JOIN run_sets s ON s.run = t.run AND s.pair_set = t.pair_set,
+    LATERAL (
+        VALUES
+        ('margin', t.margin), ('weight', t.weight), ('displaced', t.displaced::INT),
+        ('ranked_before', t.ranked_before::INT), ('ranked', t.ranked_after::INT)
     ) AS u(metric, value)
 )
 FROM number

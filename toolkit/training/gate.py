@@ -90,6 +90,16 @@ def export_answer(text: str, eos: str) -> str:
     return text + eos
 
 
+def side(row: Row, name: str, tokenizer: Any, max_length: int) -> Side:
+    """The chosen or the rejected answer of a row, as the trainer tokenises it."""
+    answer: str = getattr(row, name)
+    exported = export_answer(answer, tokenizer.eos_token)
+    uncut = encode(tokenizer, trainer_text(tokenizer.eos_token, row.prompt, exported))
+    # An answer that ends in EOS and fits is trained on as it is; only the others need the trainer's rule.
+    fits = len(uncut) <= max_length and uncut[-1] == tokenizer.eos_token_id
+    return Side(name, answer, uncut, uncut if fits else trainer_tokens(tokenizer, row.prompt, exported, max_length))
+
+
 def empty_answer(it: Inspection) -> str:
     return ", ".join(f"{side.name}: {side.answer[:20]!r}" for side in it.sides if not side.answer.strip())
 
@@ -222,18 +232,9 @@ REMEDIES = {
 
 
 def _inspection(row: Row, tokenizer: Any, training: config.Optimization) -> Inspection:
-    answers = {"chosen": row.chosen} | ({} if row.rejected is None else {"rejected": row.rejected})
-    sides = tuple(_side(row, name, answer, (tokenizer, training.max_length)) for name, answer in answers.items())
+    names = ("chosen",) if row.rejected is None else ("chosen", "rejected")
+    sides = tuple(side(row, name, tokenizer, training.max_length) for name in names)
     return Inspection(row, encode(tokenizer, row.prompt), sides, _specials(tokenizer), training)
-
-
-def _side(row: Row, name: str, answer: str, limits: tuple[Any, int]) -> Side:
-    tokenizer, max_length = limits
-    exported = export_answer(answer, tokenizer.eos_token)
-    uncut = encode(tokenizer, trainer_text(tokenizer.eos_token, row.prompt, exported))
-    # An answer that ends in EOS and fits is trained on as it is; only the others need the trainer's rule.
-    fits = len(uncut) <= max_length and uncut[-1] == tokenizer.eos_token_id
-    return Side(name, answer, uncut, uncut if fits else trainer_tokens(tokenizer, row.prompt, exported, max_length))
 
 
 def _specials(tokenizer: Any) -> frozenset[str]:

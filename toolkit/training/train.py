@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from toolkit.engines.chat import Chat
 from toolkit.lab import Lab
 from toolkit.records import Model, PairSet, Prompt, Response
 from toolkit.training.gate import Row
@@ -39,20 +40,21 @@ def rows(lab: Lab, parent: Model, pairs: PairSet) -> list[Row]:
     prompts = lab.store.find(Prompt, {pair.prompt for pair in ordered})
     answers = lab.store.find(Response, {side for pair in ordered for side in (pair.chosen, pair.rejected)})
     chat = lab.chat(parent)
-    made = []
-    for pair in ordered:
-        messages = prompts[pair.prompt].messages()
-        chosen, rejected = answers[pair.chosen], answers[pair.rejected]
-        made.append(
-            Row(
-                subject=pair.id,
-                prompt_id=pair.prompt,
-                prompt=chat.text(messages),
-                chosen=chosen.text or "",
-                rejected=rejected.text or "",
-                chosen_cut=chosen.finish == "length",
-                rejected_cut=rejected.finish == "length",
-                prompt_tokens=chat.tokens(messages),
-            )
-        )
-    return made
+    return [
+        rendered(chat, pair.id, prompts[pair.prompt], answers[pair.chosen], answers[pair.rejected]) for pair in ordered
+    ]
+
+
+def rendered(chat: Chat, subject: str, prompt: Prompt, chosen: Response, rejected: Response) -> Row:
+    """Two answers to one prompt as the template renders them. subject: what a drop of the row will name."""
+    messages = prompt.messages()
+    return Row(
+        subject=subject,
+        prompt_id=prompt.id,
+        prompt=chat.text(messages),
+        chosen=chosen.text or "",
+        rejected=rejected.text or "",
+        chosen_cut=chosen.finish == "length",
+        rejected_cut=rejected.finish == "length",
+        prompt_tokens=chat.tokens(messages),
+    )

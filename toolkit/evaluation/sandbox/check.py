@@ -1,10 +1,10 @@
 """check(): does a function that nobody trusts pass a test? Decided where the function cannot reach.
 
-The program and the test run in two processes, each locked in by itself (sandbox_child.py). The test calls a stand-in
+The program and the test run in two processes, each locked in by itself (child.py). The test calls a stand-in
 that sends the arguments to the program and gets plain data back, so a program holds neither the test, nor the expected
 values, nor the pipe on which "passed" is said. To pass it must answer every call rightly.
 
-How the two are locked in is the first of these that works here; sandbox_probe.py sees what holds:
+How the two are locked in is the first of these that works here; probe.py sees what holds:
     bubblewrap   bwrap. As root the next is tried first: it has a user of its own, so that processes can be counted.
     namespaces   own network, mounts, processes and (unless root) users; a root of libraries, read-only; no rights.
     limits       an ordinary process under rlimits, without forks; as root, as a user that no one else is.
@@ -40,7 +40,7 @@ from typing import Literal
 
 Mechanism = Literal["bubblewrap", "namespaces", "limits"]
 Kind = Literal["passed", "failed", "timed out", "out of memory", "too much output", "crashed", "killed"]
-CHILD = Path(__file__).with_name("sandbox_child.py")
+CHILD = Path(__file__).with_name("child.py")
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0"}
 GRACE = 2.0  # seconds for a killed process to be gone
 

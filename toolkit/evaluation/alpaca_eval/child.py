@@ -1,4 +1,4 @@
-"""The program that runs alpaca_eval 0.6.6, unmodified, in a process of its own; the parent is alpaca_eval_process.py.
+"""The program that runs alpaca_eval 0.6.6, unmodified, in a process of its own; the parent is process.py.
 
 Importing alpaca_eval sets the root logger and its fit sets scikit-learn's configuration, so neither happens in the
 toolkit's process. One JSON object a line: the job comes first; what is said back has a `kind`. It imports nothing

@@ -1,7 +1,7 @@
 """alpaca_eval(): AlpacaEval's win rate of a model against a baseline, by a judge; length-controlled where that holds.
 
 Instructions and baseline outputs are files, the answers are ours, the judging and the numbers are alpaca_eval's own
-code (alpaca_eval_judges.py, alpaca_eval_rates.py). One item an instruction, metric "preference": 0 loss, 1 win, 0.5 a
+code (judges.py, rates.py, run by child.py). One item an instruction, metric "preference": 0 loss, 1 win, 0.5 a
 draw. Scores: preference (the mean of the items, unread ones 0), win_rate and lc_win_rate in percent over the readable
 ones, mean_length in characters. Judged items are stored as they come; running again judges what is missing.
 
@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import InputError, RecipeError
-from toolkit.evaluation.alpaca_eval_judges import Judge, Verdict, preferences
-from toolkit.evaluation.alpaca_eval_rates import (
+from toolkit.evaluation.alpaca_eval.judges import Judge, Verdict, preferences
+from toolkit.evaluation.alpaca_eval.rates import (
     BOARD_BASELINE,
     BOARD_INSTRUCTIONS,
     BOARD_JUDGE,

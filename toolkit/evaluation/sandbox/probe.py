@@ -1,6 +1,6 @@
 """protection(): which mechanism works on this machine, and what it was seen to stop. Looked at, not looked up.
 
-Each property is a small program that tries to break it, checked in the sandbox as any other (sandbox.py). A second or
+Each property is a small program that tries to break it, checked in the sandbox as any other (check.py). A second or
 so, once a process.
 """
 
@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 
 from toolkit.errors import InputError
-from toolkit.evaluation.sandbox import Check, Limits, Mechanism, Verdict, check
+from toolkit.evaluation.sandbox.check import Check, Limits, Mechanism, Verdict, check
 
 REFUSED = """
 def check(candidate):

@@ -1,4 +1,4 @@
-"""The parent's side of alpaca_eval_child.py: its environment, its files, its last words.
+"""The parent's side of child.py: its environment, its files, its last words.
 
 The child finds df_gamed.csv where huggingface_hub would have put it: in a private cache that ends with the child. It
 is offline for the hub, and of the environment's keys for chat servers it gets the judge's alone.
@@ -24,7 +24,7 @@ from toolkit.identity import Json
 CLOSE_SECONDS = 10.0
 LAST_LINES = 2
 SNAPSHOT = "2edc6fad8be6b14ea7230aabfd08188da6b8b814"  # the data set's revision; any name would do
-_CHILD = Path(__file__).with_name("alpaca_eval_child.py")
+_CHILD = Path(__file__).with_name("child.py")
 _UNWANTED = ("OPENAI_API_KEY", "OPENAI_API_KEYS", "OPENAI_API_BASE", "OPENAI_BASE_URL", "DATASETS_FORCE_DOWNLOAD")
 
 
@@ -95,7 +95,7 @@ class Child:
         told = [line[:500] for line in lines if line.strip() and not line.startswith((" ", "Traceback"))]
         return EngineError(
             f"alpaca_eval ended with exit code {code}: " + "\n    ".join(told[-LAST_LINES:]),
-            where=_CHILD.name,
+            where=f"{_CHILD.parent.name}/{_CHILD.name}",
             remedy="if a package is missing, install the pins of requirements/; if a server failed, run again: "
             "what was judged is stored",
         )

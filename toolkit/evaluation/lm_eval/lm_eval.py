@@ -31,8 +31,8 @@ from typing import Any, Literal
 
 from toolkit.errors import InputError, RecipeError, ToolkitError
 from toolkit.evaluation.answers import Graded, keep
-from toolkit.evaluation.harness import Answerer, cut, graded, ordered
-from toolkit.evaluation.task_rows import local
+from toolkit.evaluation.lm_eval.harness import Answerer, cut, graded, ordered
+from toolkit.evaluation.lm_eval.task_rows import local
 from toolkit.identity import Json
 from toolkit.lab import Lab
 from toolkit.records import Item, Model, Score

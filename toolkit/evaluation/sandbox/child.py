@@ -1,6 +1,6 @@
 """One side of a check, in a process of its own: locks itself in, then plays the program or the checker.
 
-Started by sandbox.py by path, under `python -s -S -P`; imports the standard library alone, nothing of the toolkit.
+Started by check.py by path, under `python -s -S -P`; imports the standard library alone, nothing of the toolkit.
 
     keeper     started by the parent; makes the namespaces, ends its child on SIGTERM, passes its status on
     └── init   process 1 of the new process space: mounts the small root, reaps orphans (mechanism "namespaces" alone)

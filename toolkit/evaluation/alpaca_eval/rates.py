@@ -1,7 +1,7 @@
 """win_rates(): AlpacaEval's win rate and length-controlled (LC) win rate of judged pairs, by alpaca_eval's own code.
 
 The LC fit needs df_gamed.csv: how AlpacaEval's judge rated two baselines written to be long and to be short. The
-real file is known by its checksum; any other is a stand-in (alpaca_eval_surrogate.py), which holds for that judge and
+real file is known by its checksum; any other is a stand-in (surrogate.py), which holds for that judge and
 that baseline alone. Where the fit would mean something else, there is no LC win rate but a reason, beside the raw one.
 
 Rows carry `index`, the position of their instruction in the instruction file: alpaca_eval takes the difficulty by it,
@@ -19,7 +19,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from toolkit.errors import InputError
-from toolkit.evaluation.alpaca_eval_process import Child, Job
+from toolkit.evaluation.alpaca_eval.process import Child, Job
 from toolkit.identity import content_id
 
 BOARD_JUDGE = "weighted_alpaca_eval_gpt4_turbo"

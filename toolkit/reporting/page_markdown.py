@@ -1,0 +1,69 @@
+"""A run's page as Markdown: the same sentences, tables and SQL as the HTML page, without its charts.
+
+Texts of models and files stand in fences longer than any run of backticks in them; elsewhere markup is escaped.
+"""
+
+from __future__ import annotations
+
+import re
+
+from toolkit.reporting.page_html import HOLDS, sentence
+from toolkit.reporting.page_parts import Asked, Example, Figure, Page, Section, Side
+from toolkit.reporting.tables import Table
+from toolkit.safe_text import one_line
+
+
+def as_markdown(page: Page) -> str:
+    """The whole file."""
+    told = page.verdict
+    findings = [f"- **{_text(one.name)}** ({HOLDS[one.holds]}): {_text(sentence(one.said))}" for one in told.findings]
+    facts = [f"- {_text(name)}: {_text(value)}" for name, value in page.facts]
+    head = [f"# Report of the run {_text(page.run)}", f"**{_text(told.verdict)}.** {_text(told.headline)}"]
+    return "\n\n".join([*head, "\n".join(findings), "\n".join(facts), *map(_section, page.sections)]) + "\n"
+
+
+def _section(part: Section) -> str:
+    said = [_text(words) for words in part.said]
+    figures = [_figure(figure) for figure in part.figures]
+    pairs = [_example(pair) for pair in part.examples]
+    tables = [_asked(one, 3) for one in part.asked]
+    return "\n\n".join([f"## {_text(part.title)}", *said, *figures, *pairs, *tables])
+
+
+def _figure(figure: Figure) -> str:
+    return "\n\n".join([f"### {_text(figure.title)}", _text(figure.said), *(_asked(one, 4) for one in figure.asked)])
+
+
+def _asked(asked: Asked, level: int) -> str:
+    """The table and how it is asked for again."""
+    safe = Table(_text(asked.table.title), _cells(asked.table.columns), tuple(map(_cells, asked.table.rows)))
+    sql = [_fenced(asked.sql, "sql")] if asked.sql else []
+    source = [_text(asked.source)] if asked.source else []
+    return "\n\n".join([safe.markdown(level).rstrip(), *sql, *source])
+
+
+def _cells(cells: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(_text(cell) for cell in cells)
+
+
+def _example(pair: Example) -> str:
+    return "\n\n".join(
+        [f"### {_text(pair.title)}", _text(pair.place), _fenced(pair.prompt), *(_side(side) for side in pair.sides)]
+    )
+
+
+def _side(side: Side) -> str:
+    replies = [part for verdict, reply in side.replies for part in (_text(verdict), _fenced(reply))]
+    head = f"**{side.side}**, score {_text(side.score)}, by the {_text(side.by)}"
+    return "\n\n".join([head, _fenced(side.text), *replies])
+
+
+def _text(words: str) -> str:
+    """One line in which no markup is meant."""
+    return re.sub(r"([\\`*_\[\]])", r"\\\1", one_line(words)).replace("&", "&amp;").replace("<", "&lt;")
+
+
+def _fenced(words: str, language: str = "") -> str:
+    fence = "`" * max(3, 1 + max((len(run) for run in re.findall("`+", words)), default=0))
+    lines = "\n".join(one_line(line) for line in words.split("\n"))
+    return f"{fence}{language}\n{lines}\n{fence}"

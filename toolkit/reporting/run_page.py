@@ -1,0 +1,108 @@
+"""The page of one run: headline, curves against its baselines, pairs, training, tests, lineage; from the store alone.
+
+`run_page` makes the tree of records, `write_page` both files of it: one HTML page that loads nothing, and the same as
+Markdown. Left out: the pair browser (analysis/), and runs of several stores on one page.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from toolkit.diagnostics.collapse import verdict
+from toolkit.errors import InputError
+from toolkit.reporting.page_html import as_html
+from toolkit.reporting.page_markdown import as_markdown
+from toolkit.reporting.page_parts import Page, Scope, Section, ask, quoted
+from toolkit.reporting.run_appendix import appendix, evaluation
+from toolkit.reporting.run_curves import curves
+from toolkit.reporting.run_pairs import distributions, examples, yields
+from toolkit.reporting.run_training import training
+from toolkit.store.database import Store
+
+_RUNS = """SELECT DISTINCT l.run FROM launch l JOIN step s ON s.launch = l.id
+WHERE s.stage IN ('pair', 'demonstrate', 'train') ORDER BY l.run"""
+_LIKE = """SELECT DISTINCT run FROM run_sets WHERE run <> {run} AND iteration = 0
+AND parent IN (SELECT parent FROM run_sets WHERE run = {run} AND iteration = 0) ORDER BY run"""
+_SETS = "SELECT iteration, phase, pair_set, position FROM run_sets WHERE run = {run} ORDER BY iteration, position"
+_MEASURED = """SELECT
+    s.iteration, s.pair_set AS "set", CASE c.control WHEN '' THEN 'pairs' ELSE 'two draws' END AS "what",
+    count(DISTINCT (c.chosen, c.rejected)) AS pairs,
+    count(DISTINCT (c.chosen, c.rejected)) FILTER (x.kind = 'text') AS texts,
+    count(DISTINCT (c.chosen, c.rejected)) FILTER (x.kind = 'forward' AND x.model = s.parent) AS "likelihoods before",
+    count(DISTINCT (c.chosen, c.rejected)) FILTER (x.kind = 'forward' AND x.model = s.result) AS "likelihoods after",
+    count(DISTINCT (c.chosen, c.rejected)) FILTER (x.kind = 'gradient' AND x.model = s.parent) AS gradients
+FROM run_sets s
+JOIN compared c ON c.pair_set = s.pair_set
+LEFT JOIN measured x ON x.chosen = c.chosen AND x.rejected = c.rejected
+WHERE s.run = {run} GROUP BY s.iteration, s.position, s.pair_set, c.control
+ORDER BY s.iteration, s.position, c.control"""
+_PAIRS = """SELECT coalesce(sum(size), 0)::BIGINT AS n FROM pair_set
+WHERE id IN (SELECT pair_set FROM run_sets WHERE run = {run})"""
+_LAUNCH = "SELECT started, recipe->>'model' AS model FROM launch WHERE run = {run} ORDER BY started DESC LIMIT 1"
+
+
+def run_page(store: Store, run: str, against: Sequence[str] = ()) -> Page:
+    """The page of this run beside the runs `against`, or else beside all that started from the same model.
+
+    Raises InputError where the store has no such run.
+    """
+    known = [row["run"] for row in store.query(_RUNS)]
+    for name in (run, *against):
+        if name not in known:
+            remedy = f"one of {', '.join(known)}" if known else "run a recipe first, or name the file with --store"
+            raise InputError(f"no run is called {name!r}", where=store.path, remedy=remedy)
+    others = against or [row["run"] for row in store.query(_LIKE.format(run=quoted(run)))]
+    scope = Scope(store, run, tuple(dict.fromkeys(one for one in others if one != run)), _sets(store, run))
+    parts = (curves, distributions, yields, training, examples, evaluation, appendix)
+    sections = (_measured(scope), *(part(scope) for part in parts))
+    return Page(run, verdict(store, run), _facts(scope), sections)
+
+
+def write_page(page: Page, folder: Path) -> list[Path]:
+    """The page as HTML and as Markdown; their paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    name = re.sub(r"[^\w.-]", "_", page.run)
+    paths = [folder / f"report-{name}.html", folder / f"report-{name}.md"]
+    for path, text in zip(paths, (as_html(page), as_markdown(page)), strict=True):
+        path.write_text(text, encoding="utf-8")
+    return paths
+
+
+def _sets(store: Store, run: str) -> tuple[dict[str, object], ...]:
+    return tuple(store.query(_SETS.format(run=quoted(run))))
+
+
+def _facts(scope: Scope) -> tuple[tuple[str, str], ...]:
+    run = quoted(scope.run)
+    pairs = scope.store.query(_PAIRS.format(run=run))[0]["n"]
+    launch = scope.store.query(_LAUNCH.format(run=run))[0]
+    return (
+        ("iterations", str(len(scope.kept))),
+        ("pair sets", str(len(scope.sets))),
+        ("pairs", f"{pairs:,}"),
+        ("model", launch["model"] or "unknown"),
+        ("beside", ", ".join(scope.others) or "no other run"),
+        ("run on", f"{launch['started']:%Y-%m-%d}"),
+    )
+
+
+def _measured(scope: Scope) -> Section:
+    """What was measured, and of how many pairs; or that nothing was."""
+    found = ask(scope.store, "Pairs measured, by set", _MEASURED.format(run=quoted(scope.run)))
+    title = "What was measured"
+    if not found.rows:
+        return Section(title, ("This run made no pair sets, so there is nothing to measure of pairs.",))
+    if not any(row["texts"] + row["gradients"] + row["likelihoods before"] for row in found.rows):
+        said = (
+            "No diagnostics are stored for this run. Likelihoods, likeness and gradients, their floor and what "
+            f"training did to each pair are missing until they are made: python -m toolkit diagnose {scope.run}"
+        )
+    else:
+        said = (
+            "Of so many pairs of each set. Before: under the model that was then trained on the set; after: under the "
+            "model that came out. Rows of two draws are the floor: two answers of one model, with no selection."
+        )
+    return Section(title, (said,), asked=(replace(found.asked, open=True),))
