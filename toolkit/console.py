@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import typer
 
-from toolkit.errors import INTERRUPTED, UNREAD, ToolkitError, exit_codes
+from toolkit.errors import INTERRUPTED, UNREAD, InputError, ToolkitError, exit_codes
 
 WIDTH = 120  # columns of help at most; a pipe gets 80
 
@@ -48,7 +48,7 @@ def described(text: str) -> tuple[str, str]:
 
 def single(function: Callable[..., None], example: str) -> None:
     """Run a command line of one command."""
-    app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False)
+    app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
     app.command(epilog="\n\n".join((f"Example: {example}", told_codes())) if example else told_codes())(function)
     app()
 
@@ -74,6 +74,12 @@ def guarded(action: Callable[[], None]) -> int:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains as it ends
         return UNREAD
+    except OSError as error:
+        if error.filename is None:  # no file of the user's: a fault of ours, whose traceback is wanted
+            raise
+        problem = InputError(f"{error.filename}: {error.strerror}", remedy="name a file that can be read or written")
+        print(f"\nerror: {problem}", file=sys.stderr)
+        return problem.exit_code
     return 0
 
 

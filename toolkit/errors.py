@@ -25,7 +25,7 @@ class ToolkitError(Exception):
 
     exit_code, meaning = 1, "a fault of the toolkit itself, with a traceback"
 
-    def __init__(self, problem: str, *, where: object = "", remedy: str = "") -> None:
+    def __init__(self, problem: str, *, remedy: str, where: object = "") -> None:
         self.problem, self.where, self.remedy = problem, str(where), remedy
         parts = [problem]
         if self.where:
@@ -50,7 +50,9 @@ class StoreError(ToolkitError):
 class StoreLocked(StoreError):
     """Process `holder` has it open for writing. It can be asked instead: toolkit.store.serving."""
 
-    holder: int | None = None
+    def __init__(self, problem: str, *, remedy: str, holder: int, where: object = "") -> None:
+        super().__init__(problem, remedy=remedy, where=where)
+        self.holder = holder
 
 
 class EngineError(ToolkitError):
@@ -71,7 +73,7 @@ class TrainerError(ToolkitError):
 
 def exit_codes() -> dict[int, str]:
     """Every exit code of the command line with its meaning."""
-    kinds = (ToolkitError, *ToolkitError.__subclasses__())
+    kinds: list[type[ToolkitError]] = [ToolkitError, *ToolkitError.__subclasses__()]
     return {
         0: "done",
         **{kind.exit_code: kind.meaning for kind in kinds},

@@ -13,23 +13,23 @@ import typer
 
 from toolkit.commands.common import DEFAULT, JsonOption, end, reading, show
 from toolkit.errors import InputError
-from toolkit.reporting.board_files import LEGEND, as_json, table_of, write_board
+from toolkit.reporting import board_files
 from toolkit.reporting.leaderboard import leaderboard as made_of
 
 
 def leaderboard(
-    stores: Annotated[
-        list[Path] | None, typer.Argument(help="Store files; the default one where none is named.")
+    store: Annotated[
+        list[Path] | None, typer.Option(help=f"The DuckDB file; may be repeated.  [default: {DEFAULT}]")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for leaderboard.md, .csv, .json and .html.")] = None,
     published: Annotated[bool, typer.Option("--published", help="Show the paper's rows beside.")] = False,
-    as_lines: JsonOption = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Models against suites with intervals and paired tests: leaderboard runs/store.duckdb --out reports."""
-    end(lambda: _leaderboard(stores or [DEFAULT], out, published, as_lines))
+    """Models against suites with intervals and paired tests: leaderboard --out reports."""
+    end(lambda: _leaderboard(store or [DEFAULT], out, published, as_json))
 
 
-def _leaderboard(paths: Sequence[Path], out: Path | None, published: bool, as_lines: bool) -> None:
+def _leaderboard(paths: Sequence[Path], out: Path | None, published: bool, as_json: bool) -> None:
     with ExitStack() as stack:
         board = made_of([stack.enter_context(reading(path)) for path in paths], published)
     if not board.columns:
@@ -37,9 +37,9 @@ def _leaderboard(paths: Sequence[Path], out: Path | None, published: bool, as_li
             "nothing was evaluated in " + ", ".join(map(str, paths)),
             remedy="python -m toolkit evaluate MODEL --suite FILE",
         )
-    if as_lines:
-        show("", json.loads(as_json(board)), as_json=True)
+    if as_json:
+        show("", json.loads(board_files.as_json(board)), as_json=True)
     else:
-        print(f"{table_of(board).text()}\n\n{LEGEND}")
-    for path in write_board(board, out) if out else ():
-        print(f"written: {path}", file=sys.stderr if as_lines else sys.stdout)
+        print(f"{board_files.table_of(board).text()}\n\n{board_files.LEGEND}")
+    for path in board_files.write_board(board, out) if out else ():
+        print(f"written: {path}", file=sys.stderr)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end, reading
+from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end, reading, say
 from toolkit.diagnostics.collapse import Verdict
 from toolkit.diagnostics.diagnose import diagnose as measured
 from toolkit.diagnostics.measure import Measuring
@@ -41,9 +40,7 @@ def _diagnose(run: str, how: Measuring, what: tuple[bool, bool], where: tuple[Pa
         recipe = recipe_of(store, run)
     with Lab(recipe, Store(path), capture("diagnose", recipe.resolved())) as lab:
         verdict = measured(lab, run, how, gradients=what[0], after=what[1])
-    print(json.dumps(asdict(verdict), ensure_ascii=False) if as_json else told(verdict))
-    if not as_json:
-        print(f"\nreport: python -m toolkit report {run} --store {path}")
+    say(f"{told(verdict)}\n\nreport: toolkit report {run} --store {path}", asdict(verdict), as_json=as_json)
 
 
 def told(verdict: Verdict) -> str:

@@ -54,15 +54,10 @@ def init(
 def _init(file: Path, wanted: Wanted, as_json: bool) -> None:
     if file.exists() or file.is_symlink():
         raise RecipeError(f"{file} is there already", remedy="name another file, or remove this one yourself")
-    if not file.parent.is_dir():
-        raise RecipeError(f"no folder {file.parent}", remedy="make it, or name a file elsewhere")
     recipe, notes = _recipe(file, wanted)
     text = commented(recipe, _head(file, recipe, notes))
-    try:
-        with file.open("x", encoding="utf-8") as opened:
-            opened.write(text)
-    except OSError as error:
-        raise RecipeError(f"cannot write {file}: {error.strerror}", remedy="name a file in a writable folder") from error
+    with file.open("x", encoding="utf-8") as opened:
+        opened.write(text)
     told = [f"written: {file}", *notes, f"plan: {_command(file)} --plan", f"run:  {_command(file)}"]
     say("\n".join(told), {"file": str(file), "notes": notes, "command": _command(file)}, as_json=as_json)
 

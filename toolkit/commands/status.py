@@ -84,7 +84,7 @@ def _text(row: dict[str, Any], found: Status, others: list[str]) -> str:
     lines = [
         f"run {found.run}: {row['state']}{who}; launch {found.launch}, {found.launches} in all",
         f"done:      {_counts(found.done)}",
-        f"in flight: {_counts(found.in_flight)}, stored and kept whatever happens" if any(found.in_flight.values()) else "",
+        f"in flight: {_counts(found.in_flight)}, stored already" if any(found.in_flight.values()) else "",
         f"training:  {row['training']['steps']} optimizer steps of {row['training']['id']}" if row["training"] else "",
         table("Steps of this launch", found.steps).text() if found.steps else "no step of this launch is finished",
         f"left:      {told(row['left']) if row['left'] else row['no_plan']}",

@@ -26,9 +26,9 @@ LOADERS = {".csv": "csv", ".parquet": "parquet"}
 
 
 def is_local(settings: Settings) -> bool:
-    """Whether the prompts are shipped or in a file, so that reading them needs no network. A wrong file name is local."""
-    source = settings.source
-    return source in SHIPPED or Path(source).suffix in {".txt", ".jsonl", *LOADERS} or Path(source).expanduser().exists()
+    """Whether the prompts are shipped or in a file, so that no network is needed. A wrong file name is local."""
+    path = Path(settings.source)
+    return settings.source in SHIPPED or path.suffix in {".txt", ".jsonl", *LOADERS} or path.expanduser().exists()
 
 
 def load_prompts(settings: Settings) -> tuple[Prompt, ...]:
@@ -95,7 +95,9 @@ def _lines(path: Path) -> list[str]:
             f"not UTF-8: {error.reason}", where=f"{path.name}:{line}", remedy="save it as UTF-8"
         ) from error
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}", where="prompts.source") from error
+        raise InputError(
+            f"cannot read {path}: {error.strerror}", where="prompts.source", remedy="name a readable file"
+        ) from error
     return [line.removesuffix("\r") for line in (lines[:-1] if lines[-1] == "" else lines)]
 
 

@@ -1,8 +1,8 @@
 """A recipe as TOML with every field: what was set stands as it is, what was not as a comment with its default.
 
 The comments are the schema's own words (config.py): a field's description, its range or its choices. They begin with
-"# ", a field that is not set with "#" alone: taking it away sets the field to what it already is. Left out: fields whose default is "none", which TOML has no word for;
-they are named with what they mean.
+"# ", a field that is not set with "#" alone: taking it away sets the field to what it already is. TOML has no word for
+none: a field whose default it is stands in a comment without a value.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ def _told(info: FieldInfo) -> str:
     parts = [info.description or ""]
     if get_origin(info.annotation) is Literal:
         parts.append("one of " + ", ".join(json.dumps(choice) for choice in get_args(info.annotation)))
-    bounds = [f"{word} {getattr(m, key):g}" for m in info.metadata for kind, key, word in _BOUNDS if isinstance(m, kind)]
-    parts.append(" and ".join(bounds))
+    bounds = [(bound, *known) for bound in info.metadata for known in _BOUNDS if isinstance(bound, known[0])]
+    parts.append(" and ".join(f"{word} {getattr(bound, key):g}" for bound, _, key, word in bounds))
     return "; ".join(part for part in parts if part)
 
 

@@ -148,7 +148,7 @@ def main(
     store: Annotated[Path, typer.Option(help="The DuckDB file; checkpoints and reports lie beside it.")] = STORE,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Any field: common.answers.k=4.")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Print every step with its cost and stop.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="With --plan, one JSON object a step.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --plan: one JSON object a step.")] = False,
 ) -> None:
     """Several recipes in one store, and a report side by side."""
     raise typer.Exit(guarded(lambda: _compare(find_config(config), store, set_ or (), (plan, as_json))))
@@ -156,6 +156,8 @@ def main(
 
 def _compare(config: Path, store: Path, changes: Sequence[str], how: tuple[bool, bool]) -> None:
     plan, as_json = how
+    if as_json and not plan:
+        raise RecipeError("--json tells the plan of a comparison", remedy="add --plan; the report is written as a file")
     comparison = load_comparison(config, changes)
     plans = {entry.name: planned(entry, store) for entry in comparison.entries}
     check_equal(comparison, {entry.name: budget(entry, plans[entry.name]) for entry in comparison.entries})

@@ -3,8 +3,7 @@
     python -m toolkit.recipes.temporal --iters 2 --set answers.k=4
     python -m toolkit.recipes.temporal --config recipes/temporal.toml --plan
 
-Killed at any point, the same command goes on where it stopped. A run is called as its recipe's file says; where another
-recipe has a run of that name in the store, `-SCRIPT` is added, so that M_1 of one is never taken for the other's.
+Killed at any point, the same command goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -31,7 +30,6 @@ from toolkit.store.database import Store
 RecipeFunction = Callable[[Lab, Recipe], Model]
 SHIPPED = (Path(__file__).parents[2] / "recipes", Path(__file__).parents[1] / "_recipes")
 STORE = Path("runs/store.duckdb")
-ANY_RECIPE = {"__main__", "compare"}  # programs that run recipes of any kind
 
 
 @dataclass(frozen=True)
@@ -72,9 +70,8 @@ def main(recipe: RecipeFunction) -> None:
 def execute(recipe: RecipeFunction, options: Options) -> None:
     """One launch: plan or run, then the report."""
     settings = load(find_config(options.config), options.changes)
-    store = opened(options.store, options.plan)
-    launch = capture(run_name(store, options.run, settings.name, Path(sys.argv[0]).stem), settings.resolved())
-    with Lab(settings, store, launch, planning=options.plan) as lab:
+    launch = capture(options.run or settings.name, settings.resolved())
+    with Lab(settings, opened(options.store, options.plan), launch, planning=options.plan) as lab:
         recipe(lab, settings)
         if options.as_json:
             _print_steps(lab)
@@ -83,22 +80,6 @@ def execute(recipe: RecipeFunction, options: Options) -> None:
         else:
             report_run(lab.store, launch, lab.folder / "reports")
             _say_if_nothing_was_left(lab)
-
-
-def run_name(store: Store, asked: str, usual: str, script: str) -> str:
-    """What this script's run is called. Raises RecipeError where `asked` is the name of another script's run."""
-    name = asked or usual
-    rows = store.query("SELECT DISTINCT arguments->>0 AS script FROM launch WHERE run = ?", [name])
-    others = sorted({stem for row in rows if (stem := Path(row["script"] or "").stem)} - {"", script, *ANY_RECIPE})
-    if others and asked:
-        raise RecipeError(
-            f"run {name!r} of this store is of {', '.join(others)}, not of {script}",
-            where=store.path or "memory",
-            remedy="name this run otherwise with --run, or give it a store of its own with --store",
-        )
-    if others:
-        print(f"run {name!r} of this store is of {', '.join(others)}: this one is {name}-{script}", file=sys.stderr)
-    return f"{name}-{script}" if others else name
 
 
 def find_config(config: Path | None) -> Path:

@@ -1,7 +1,7 @@
 """What a run has done so far, from its store alone: finished steps, answers, verdicts, trainings, and work in flight.
 
-A run is every launch of its name that was not a command (`toolkit rescore` and the like bear their own names). What is in
-flight is counted from rows that bear the launch and that no finished step counts yet.
+A run is every launch of its name that was not a command (`toolkit rescore` and the like bear their own names). What is
+in flight is counted from rows that bear the launch and that no finished step counts yet.
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ from toolkit.store.database import Store
 _RUNS = """
 SELECT run, count(*) AS launches, min(started) AS first, max(started) AS last, arg_max(id, started) AS launch
 FROM launch l
-WHERE NOT regexp_matches(coalesce(arguments->>0, ''), 'toolkit/__main__[.]py$|/toolkit$') AND recipe->>'iterations' IS NOT NULL
+WHERE recipe->>'iterations' IS NOT NULL
+    AND NOT regexp_matches(coalesce(arguments->>0, ''), 'toolkit/__main__[.]py$|/toolkit$')
 GROUP BY run ORDER BY last DESC
 """
 _COUNTS = """
 WITH launches AS (SELECT id FROM launch WHERE run = $run)
 SELECT
-    (SELECT count(*) FROM response WHERE launch IN (FROM launches) AND role IN ('past', 'present', 'future')) AS answers,
+    (SELECT count(*) FROM response WHERE launch IN (FROM launches) AND role IN ('past', 'present', 'future'))
+        AS answers,
     (SELECT count(*) FROM judgment WHERE launch IN (FROM launches)) AS verdicts,
     (SELECT count(*) FROM pair_set WHERE launch IN (FROM launches)) AS pair_sets,
     (SELECT count(*) FROM training WHERE launch IN (FROM launches)) AS trainings
@@ -66,12 +68,19 @@ def status_of(store: Store, run: str = "") -> Status:
     if not found:
         told = f"one of {', '.join(runs(store))}" if runs(store) else "start one: python -m toolkit.recipes.temporal"
         raise InputError(f"no run {run!r}" if run else "no run", where=store.path or "memory", remedy=told)
-    launch = store.query("SELECT * FROM launch WHERE id = ?", [found[0]["launch"]])[0]
+    newest = found[0]
+    launch = store.query("SELECT * FROM launch WHERE id = ?", [newest["launch"]])[0]
     return Status(
-        found[0]["run"], launch["id"], found[0]["launches"], launch["started"], tuple(json.loads(launch["arguments"])),
-        json.loads(launch["recipe"]), store.query(_COUNTS, {"run": found[0]["run"]})[0], _in_flight(store, launch["id"]),
-        tuple(store.query(_STEPS, [launch["id"]])),
-    )  # fmt: skip
+        run=newest["run"],
+        launch=launch["id"],
+        launches=newest["launches"],
+        started=launch["started"],
+        arguments=tuple(json.loads(launch["arguments"])),
+        recipe=json.loads(launch["recipe"]),
+        done=store.query(_COUNTS, {"run": newest["run"]})[0],
+        in_flight=_in_flight(store, launch["id"]),
+        steps=tuple(store.query(_STEPS, [launch["id"]])),
+    )
 
 
 def newest_launch(store: Store) -> str:

@@ -36,6 +36,7 @@ _SETTINGS = (
     "dynamic_or_filter_threshold = 1000",
     "lock_configuration = true",
 )
+ASK = "correct the statement; `python -m toolkit sql` is a shell, where .views lists what can be asked"
 _READING = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
 
 
@@ -226,20 +227,19 @@ def boundary(path: Path | None) -> Iterator[None]:
         elif "not a valid DuckDB database" in text:
             problem, remedy = "the file is not a DuckDB database", "name another file with --store"
         else:
-            problem, remedy = text, ""
+            problem, remedy = text, ASK
         raise StoreError(problem, where=path or "memory", remedy=remedy) from error
 
 
 def _locked(path: Path | None, holder: int) -> StoreLocked:
     this = holder == os.getpid()
     remedy = "close it there first" if this else "wait until that process ends"
-    error = StoreLocked(
+    return StoreLocked(
         f"the store is open in {'this process' if this else f'process {holder}'}",
         where=path or "memory",
         remedy=f"{remedy}, or give this one another file with --store",
+        holder=holder,
     )
-    error.holder = holder
-    return error
 
 
 def _make_folder(path: Path) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from toolkit.errors import StoreError, StoreLocked
-from toolkit.store.database import Store
+from toolkit.store.database import ASK, Store
 
 ANSWER_SECONDS = 600.0
 
@@ -91,10 +91,12 @@ class RemoteStore(Store):
             self._stream.flush()
             answer = json.loads(self._stream.readline() or b'{"error": "the run ended; ask again"}')
             if "error" in answer:
-                raise StoreError(answer["error"], where=self.path)
+                raise StoreError(answer["error"], where=self.path, remedy=ASK)
             return _unpack(self._stream.read(answer["bytes"]))
         except OSError as error:
-            raise StoreError(f"the run that writes this store did not answer: {error}", where=self.path) from error
+            raise StoreError(
+                f"the run that writes this store did not answer: {error}", where=self.path, remedy="ask again"
+            ) from error
 
     def query(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = self.arrow(sql, parameters).to_pylist()
