@@ -13,8 +13,6 @@ import typer
 
 from toolkit.commands.common import DEFAULT, JsonOption, end, reading, show
 from toolkit.errors import InputError
-from toolkit.reporting import board_files
-from toolkit.reporting.leaderboard import leaderboard as made_of
 
 
 def leaderboard(
@@ -30,6 +28,9 @@ def leaderboard(
 
 
 def _leaderboard(paths: Sequence[Path], out: Path | None, published: bool, as_json: bool) -> None:
+    from toolkit.reporting import board_files
+    from toolkit.reporting.leaderboard import leaderboard as made_of
+
     with ExitStack() as stack:
         board = made_of([stack.enter_context(reading(path)) for path in paths], published)
     if not board.columns:

@@ -1,4 +1,8 @@
-"""What the commands share: the store they ask, how they print, how they end."""
+"""What the commands share: the store they ask, how they print, how they end.
+
+What one command alone needs of evaluation, diagnostics, reporting and the recipes it imports inside its functions:
+`toolkit --help` would load all of it to show none.
+"""
 
 from __future__ import annotations
 

@@ -13,12 +13,8 @@ import typer
 from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end, reading, say, show
 from toolkit.commands.sets import Reference
 from toolkit.config import load as load_recipe
-from toolkit.demonstrations.rated import rated_answers, write_examples
 from toolkit.engines import checkpoint, embedded, find
 from toolkit.errors import InputError
-from toolkit.evaluation.judge_quality import MEANING, measure, scored_by
-from toolkit.judgments.judge import judging
-from toolkit.judgments.rubric import load_rubric
 from toolkit.lab import Lab
 from toolkit.pairs.versions import load
 from toolkit.provenance import capture
@@ -72,7 +68,7 @@ def judge_quality(
     store: StoreOption = DEFAULT,
     as_json: JsonOption = False,
 ) -> None:
-    """How good a judge is on labelled answers: judge-quality gold --judge M_1 --pairwise."""
+    """How good a judge is on labelled answers: judge-quality gold --judge temporal/M_1 --pairwise."""
     settings = Settings(judge, config, tuple(set_ or ()), store)
     end(lambda: _judge_quality(reference, settings, pairwise, as_json))
 
@@ -130,6 +126,8 @@ def _lab(command: str, settings: Settings) -> Iterator[tuple[Lab, Model]]:
 
 
 def _recipes_judge(lab: Lab) -> Model:
+    from toolkit.judgments.judge import judging
+
     settings = lab.recipe.judge
     if settings.method != "reward" and settings.by in ("present", "past"):
         raise InputError(
@@ -139,6 +137,8 @@ def _recipes_judge(lab: Lab) -> Model:
 
 
 def _rescore(reference: str, settings: Settings, as_json: bool) -> None:
+    from toolkit.evaluation.judge_quality import scored_by
+
     with _lab("rescore", settings) as (lab, model):
         version = load(lab.store, reference)
         sides = {answer for pair in version.pairs for answer in (pair.chosen, pair.rejected)}
@@ -149,6 +149,9 @@ def _rescore(reference: str, settings: Settings, as_json: bool) -> None:
 
 
 def _judgement_examples(reference: str, judge: str, file: tuple[Path, str], path: Path, as_json: bool) -> None:
+    from toolkit.demonstrations.rated import rated_answers, write_examples
+    from toolkit.judgments.rubric import load_rubric
+
     out, rubric = file
     with reading(path) as store:
         rows = store.query("SELECT id FROM model WHERE $name IN (name, id)", {"name": judge})
@@ -161,6 +164,8 @@ def _judgement_examples(reference: str, judge: str, file: tuple[Path, str], path
 
 
 def _judge_quality(reference: str, settings: Settings, pairwise: bool, as_json: bool) -> None:
+    from toolkit.evaluation.judge_quality import measure
+
     with _lab("judge-quality", settings) as (lab, model):
         scores = measure(lab, model, reference, pairwise)
         rows = [_row(score) for score in scores]
@@ -172,6 +177,8 @@ def _judge_quality(reference: str, settings: Settings, pairwise: bool, as_json: 
 
 
 def _row(score: Score) -> dict[str, object]:
+    from toolkit.evaluation.judge_quality import MEANING
+
     point = score.metric.removeprefix("points_")
     meaning = MEANING.get(score.metric) or f"share of answers with {point} points, rounded"
     return {

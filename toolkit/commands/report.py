@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end, reading, say
-from toolkit.reporting.run_page import run_page, write_page
 
 
 def report(
@@ -27,6 +26,8 @@ def report(
 
 
 def _report(what: tuple[str, Sequence[str]], path: Path, out: Path | None, as_json: bool) -> None:
+    from toolkit.reporting.run_page import run_page, write_page
+
     run, against = what
     with reading(path) as store:
         page = run_page(store, run, against)

@@ -53,7 +53,7 @@ def tag(
     store: StoreOption = DEFAULT,
     as_json: JsonOption = False,
 ) -> None:
-    """Name a version: tag guided@3 paper."""
+    """Name a version: tag guided@2 paper."""
     end(lambda: _tag(reference, name, store, as_json))
 
 

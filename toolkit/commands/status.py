@@ -11,12 +11,10 @@ import typer
 from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end, reading, say
 from toolkit.config import parse
 from toolkit.errors import ToolkitError
-from toolkit.recipes.rerun import command_of, planned, recipe_of
 from toolkit.reporting.plan import left, told
 from toolkit.reporting.run_status import Status, newest_launch, runs, status_of
 from toolkit.reporting.tables import table
 from toolkit.store.database import Store
-from toolkit.training.process import StepLog
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ def status(
     store: StoreOption = DEFAULT,
     as_json: JsonOption = False,
 ) -> None:
-    """What a running or killed run has done so far, and what a rerun would do: status quick."""
+    """What a running or killed run has done so far, and what a rerun would do: status temporal."""
     end(lambda: _status(run, store, as_json))
 
 
@@ -47,6 +45,8 @@ def _status(run: str, path: Path, as_json: bool) -> None:
 
 
 def _outlook(store: Store, found: Status) -> Outlook:
+    from toolkit.recipes.rerun import planned, recipe_of
+
     recipe = recipe_of(found.arguments, found.run)
     if recipe is None:
         return Outlook(None, "only the recipe's own script can plan it: add --plan to the command below")
@@ -57,6 +57,8 @@ def _outlook(store: Store, found: Status) -> Outlook:
 
 
 def _row(found: Status, writer: int | None, outlook: Outlook, training: dict[str, Any] | None) -> dict[str, Any]:
+    from toolkit.recipes.rerun import command_of
+
     if writer:
         state = "running"
     elif outlook.left is None:
@@ -72,6 +74,8 @@ def _row(found: Status, writer: int | None, outlook: Outlook, training: dict[str
 
 def _training(folder: Path) -> dict[str, Any] | None:
     """The training that is going on: its id and its optimizer steps so far, from the log beside the store."""
+    from toolkit.training.process import StepLog
+
     logs = [log for log in folder.glob("trainings/*/steps.jsonl") if not (folder / "models" / log.parent.name).exists()]
     if not logs:
         return None
