@@ -108,7 +108,7 @@ def filter_(
     store: StoreOption = DEFAULT,
     as_json: JsonOption = False,
 ) -> None:
-    """What filters keep, as the next version, each drop with its reason: filter guided --min-gap 0.5."""
+    """What filters keep, as the next version, each drop with its reason: filter guided@1 --min-gap 0.5 --name clean."""
 
     def chosen() -> list[filters.Filter]:
         return [

@@ -64,7 +64,7 @@ def delete(
     store: StoreOption = DEFAULT,
     as_json: JsonOption = False,
 ) -> None:
-    """Delete a version and the pairs that no other one holds: delete guided@3 --reason "wrong judge"."""
+    """Delete a version and the pairs that no other one holds: delete clean@1 --reason "wrong judge"."""
     end(lambda: _delete(reference, (reason, force), store, as_json))
 
 
