@@ -50,7 +50,7 @@ def asked(tmp_path: Path, *words: str) -> dict[str, Any]:
 @pytest.fixture
 def slow(line: list[str], tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A run that takes long, at the moment when it has said something."""
-    process = subprocess.Popen([*line, '--set=engine.options={"delay": 0.1}'], stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([*line, '--set=engine.options={"delay": 0.5}'], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
         done = typed(tmp_path, "--json")
