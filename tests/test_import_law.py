@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "toolkit"
 ORDER = (
     ("safe_text", "errors", "identity", "provenance", "progress"),
-    ("reading",),
+    ("reading", "console"),
     ("records",),
     ("config",),
     ("store", "engines"),
@@ -28,6 +28,7 @@ ORDER = (
     ("diagnostics",),
     ("reporting",),
     ("recipes",),
+    ("api",),
     ("commands",),
     ("__main__",),
 )

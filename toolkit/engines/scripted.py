@@ -34,7 +34,8 @@ class ScriptedEngine:
             if self._delay:
                 time.sleep(self._delay)
             if self._left == 0:
-                raise EngineError("the scripted engine dies here, as told", where="engine.options.die_after")
+                told = "the scripted engine dies here, as told"
+                raise EngineError(told, where="engine.options.die_after", remedy="leave die_after out")
             self._left = None if self._left is None else self._left - 1
             yield self._answer(request)
 

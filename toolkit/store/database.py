@@ -13,6 +13,7 @@ Views for people (plural names) are `views.sql`; questions with a name are `quer
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,11 +28,22 @@ from toolkit.store.rows import Table, table_of
 
 _HERE = Path(__file__).parent
 _CONFIG: dict[str, Any] = {"enable_external_access": False}
+_SETTINGS = (
+    "TimeZone = 'UTC'",
+    "enable_progress_bar = false",  # ours is progress.py
+    # Up to so many ids are looked up by the index instead of a scan, those of ON CONFLICT too. With DuckDB's 50
+    # a batch of 256 rows took 0.19 s in a table of four million; so it takes 0.013 s.
+    "dynamic_or_filter_threshold = 1000",
+    "lock_configuration = true",
+)
+ASK = "correct the statement; `python -m toolkit sql` is a shell, where .views lists what can be asked"
 _READING = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
 
 
 class Store:
-    """An open store. `read_only` needs an existing file and never changes it."""
+    """An open store. `read_only` needs an existing file and never changes it. `writer`: the process asked instead."""
+
+    writer: int | None = None
 
     def __init__(self, path: Path | None, *, read_only: bool = False) -> None:
         self.path = path
@@ -40,14 +52,11 @@ class Store:
             _make_folder(path)
         if path is not None and read_only and not path.exists():
             raise StoreError(f"no store {path}", remedy="run a recipe first, or name the file with --store")
+        if path is not None and path.is_dir():
+            raise StoreError(f"{path} is a folder", remedy=f"name a file with --store, for example {path}/store.duckdb")
         with boundary(path):
             self._db = duckdb.connect(str(path or ":memory:"), read_only=read_only, config=_CONFIG)
-            self._db.execute("SET TimeZone = 'UTC'")
-            self._db.execute("SET enable_progress_bar = false")  # ours is progress.py
-            # Up to so many ids are looked up by the index instead of a scan, those of ON CONFLICT too. With DuckDB's 50
-            # a batch of 256 rows took 0.19 s in a table of four million; so it takes 0.013 s.
-            self._db.execute("SET dynamic_or_filter_threshold = 1000")
-            self._db.execute("SET lock_configuration = true")
+            self._settle()
             self._migrate(read_only)
 
     def __enter__(self) -> Store:
@@ -146,6 +155,12 @@ class Store:
             )
         return self.query(sql, parameters)
 
+    def _settle(self) -> None:
+        """Settings of the database, locked; a second opening in one process shares them."""
+        locked = self._db.execute("SELECT current_setting('lock_configuration')").fetchall()
+        for setting in () if locked == [(True,)] else _SETTINGS:
+            self._db.execute(f"SET {setting}")
+
     def _types(self, table: str) -> dict[str, str]:
         if table not in self._columns:
             rows = self.query(
@@ -198,11 +213,9 @@ def boundary(path: Path | None) -> Iterator[None]:
         text = str(error)
         holder = re.search(r"\(PID (\d+)\)", text)
         if "lock" in text and holder:
-            raise StoreLocked(
-                f"the store is open in process {holder[1]}",
-                where=path or "memory",
-                remedy="wait until that process ends, or give this one another file with --store",
-            ) from error
+            raise _locked(path, int(holder[1])) from error
+        if "different configuration than existing connections" in text:
+            raise _locked(path, os.getpid()) from error
         if re.search(r"(?i)no space left|not enough space|file too large|quota exceeded", text):
             problem, remedy = "the disk is full", "free some space and run the same command again: it resumes"
         elif "Permission denied" in text or "read-only" in text.lower():
@@ -214,8 +227,19 @@ def boundary(path: Path | None) -> Iterator[None]:
         elif "not a valid DuckDB database" in text:
             problem, remedy = "the file is not a DuckDB database", "name another file with --store"
         else:
-            problem, remedy = text, ""
+            problem, remedy = text, ASK
         raise StoreError(problem, where=path or "memory", remedy=remedy) from error
+
+
+def _locked(path: Path | None, holder: int) -> StoreLocked:
+    this = holder == os.getpid()
+    remedy = "close it there first" if this else "wait until that process ends"
+    return StoreLocked(
+        f"the store is open in {'this process' if this else f'process {holder}'}",
+        where=path or "memory",
+        remedy=f"{remedy}, or give this one another file with --store",
+        holder=holder,
+    )
 
 
 def _make_folder(path: Path) -> None:
