@@ -187,10 +187,20 @@ class Trainer(Section):
     )
 
 
+class Cluster(Section):
+    """Workers on a Ray cluster, for engine.kind 'ray' (engines/ray.py)."""
+
+    address: str = Field("", description="of the cluster; '' takes RAY_ADDRESS, else a cluster on this machine")
+    inner: Literal["vllm", "transformers", "scripted"] = Field("vllm", description="the engine of each worker")
+    workers: int = Field(1, ge=1)
+    cpus: float = Field(1, ge=0, description="cores that Ray reserves for each worker; it gets its GPUs besides")
+    retries: int = Field(3, ge=0, description="further tries of a request whose worker failed, before the run stops")
+
+
 class Engine(Section):
     """On what answers and verdicts are made: provenance, never identity."""
 
-    kind: Literal["vllm", "transformers", "openai", "scripted"] = "vllm"
+    kind: Literal["vllm", "ray", "transformers", "openai", "scripted"] = "vllm"
     device: Literal["auto", "cpu", "gpu"] = "auto"
     python: str = Field("", description="interpreter of another environment that holds vLLM; '' is this one")
     resident: int = Field(1, ge=1, description="checkpoints kept loaded at once; 1 on a single GPU")
@@ -206,6 +216,7 @@ class Engine(Section):
     options: dict[str, str | int | float | bool] = Field(
         default_factory=dict, description="further vLLM engine arguments"
     )
+    cluster: Cluster = Cluster()  # type: ignore[call-arg]
 
 
 class Recipe(Section):
