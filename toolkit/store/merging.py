@@ -110,8 +110,9 @@ def _refuse_conflicts(store: Store, other: Store, table: Table) -> None:
         return
     differs = " OR ".join(f"i.{name}::VARCHAR IS DISTINCT FROM t.{name}::VARCHAR" for name in table.compared)
     which = ", ".join(f"{name} := i.{name}::VARCHAR IS DISTINCT FROM t.{name}::VARCHAR" for name in table.compared)
+    key = ", ".join(f"i.{name}" for name in table.key)
     sql = (
-        f"SELECT concat_ws(' ', {', '.join(f'i.{name}' for name in table.key)}) AS key, struct_pack({which}) AS differs "
+        f"SELECT concat_ws(' ', {key}) AS key, struct_pack({which}) AS differs "
         f"FROM incoming i JOIN {table.name} t USING ({', '.join(table.key)}) WHERE {differs} ORDER BY key LIMIT 1"
     )
     for row in store.query(sql):
