@@ -179,6 +179,8 @@ class Trainer(Section):
     python: str = Field("", description="interpreter of another environment that holds OpenRLHF; '' is this one")
     gpus: int = Field(0, ge=0, description="devices per node; 0 takes all that are visible")
     hostfile: str = Field("", description="DeepSpeed hostfile for several nodes")
+    launcher: tuple[str, ...] = Field((), description="further words for the DeepSpeed launcher: '--include=a:0,1' ...")
+    processes: int = Field(1, ge=1, description="on a CPU: processes that share each batch (data parallel, gloo)")
     zero_stage: int = Field(3, ge=0, le=3, description="at most 2 with LoRA: OpenRLHF pickles adapters in stage 3")
     attention: str = Field("sdpa", description="or 'flash_attention_2', where flash-attn is installed")
     gradient_checkpointing: bool = True

@@ -48,8 +48,9 @@ class Worker:
             )
         self._engine: Engine = open_engine(path, settings, trust_remote_code)
 
-    def ready(self) -> None:
-        """Returns once the engine is loaded."""
+    def ready(self) -> int:
+        """The id of this process; it is told once the engine is loaded."""
+        return os.getpid()
 
     def complete(self, requests: list[Request]) -> Iterator[list[Completion]]:
         group: list[Completion] = []

@@ -21,7 +21,7 @@ from toolkit.errors import RecipeError, ToolkitError
 from toolkit.lab import Lab
 from toolkit.provenance import capture
 from toolkit.records import Model
-from toolkit.reporting.plan import plan_text
+from toolkit.reporting.plan import launch_text, plan_text
 from toolkit.reporting.run_report import report_run
 from toolkit.store.database import Store
 
@@ -82,7 +82,7 @@ def execute(recipe: RecipeFunction, options: Options) -> None:
     with Lab(settings, opened(options.store, options.plan), launch, planning=options.plan) as lab:
         recipe(lab, settings)
         if options.plan:
-            print(plan_text(lab.steps))
+            print(plan_text(lab.steps), launch_text(lab.steps), sep="\n")
         else:
             report_run(lab.store, launch, lab.folder / "reports")
             _say_if_nothing_was_left(lab)

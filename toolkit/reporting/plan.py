@@ -19,6 +19,12 @@ def plan_text(steps: Sequence[Step]) -> str:
     return f"{plan.text()}\n\nto do: {requests:,} requests, at most {tokens:,} new tokens, {trainings} trainings"
 
 
+def launch_text(steps: Sequence[Step]) -> str:
+    """How the first training still to do is launched, word for word; empty where there is none."""
+    commands = [step.stats["command"] for step in steps if "command" in step.stats]
+    return f"\nthe first training runs, with its id for ID:\n{commands[0]}" if commands else ""
+
+
 def _row(step: Step) -> tuple[str, ...]:
     todo = step.total - step.cached
     tokens = f"{step.new_tokens:,}" if step.new_tokens else "-"
