@@ -90,7 +90,9 @@ def test_three_processes_select_three_parts_by_command(tmp_path: Path) -> None:
                 store.query(f"INSERT INTO {table} FROM rows")
         expected = select(source, 2)
     pools = ["--present", "m-1", "--past", "m-0", "--future", "m-f"]
-    said = toolkit("part-out", "set", folder, "--judge", "judge", *pools, "--iteration", "0", "--parts", "3", store=path)
+    said = toolkit(
+        "part-out", "set", folder, "--judge", "judge", *pools, "--iteration", "0", "--parts", "3", store=path
+    )
     assert "3 parts" in said
     workers = [
         subprocess.Popen([sys.executable, "-m", "toolkit", "part-select", folder, str(number)]) for number in range(3)

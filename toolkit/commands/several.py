@@ -66,7 +66,9 @@ def _part_out(asked: Selection, folder: str, parts: int, path: Path) -> None:
         models: dict[Role, str] = {role: _id(store, name) for role, name in asked.models.items()}
         selection = Selection(asked.name, asked.iteration, _id(store, asked.judge), models)
         write_parts(store, selection, folder, parts)
-    print(f"{folder}: {parts} parts; now part-select {folder} N for each of 0 to {parts - 1}, then part-collect {folder}")
+    print(
+        f"{folder}: {parts} parts; now part-select {folder} N for each of 0 to {parts - 1}, then part-collect {folder}"
+    )
 
 
 def _part_collect(folder: str, path: Path) -> None:

@@ -9,9 +9,9 @@
     select_part(folder, number)                anywhere, in any order, as often as one likes
     collect_parts(store, folder, launch)       once, beside the store: the version
 
-The worker runs `select_in_sql` itself on its part, so the union is what one process would have selected: a prompt's pair
-depends on that prompt's answers alone, and every prompt is in one part. A part that is not selected is an error, and
-selecting one again replaces it. FOLDER is a local folder, or an address that pyarrow opens, as s3://bucket/folder (of
+The worker runs `select_in_sql` itself on its part, so the union is what one process would have selected: a prompt's
+pair depends on that prompt's answers alone, and every prompt is in one part. A part that is not selected is an error,
+and selecting one again replaces it. FOLDER is a local folder, or an address that pyarrow opens, as s3://bucket/folder (of
 that only the local folder is tested). Memory: a worker holds its part.
 """
 
@@ -114,7 +114,7 @@ def select_part(folder: str, part: int) -> int:
 
 
 def collect_parts(store: Store, folder: str, launch: str) -> Version:
-    """The pairs of all parts as a version, new or the one that says the same. Raises InputError where a part is missing."""
+    """The pairs of all parts as a version, new or the one that says the same. Raises InputError for a missing part."""
     at = Folder(folder)
     asked, parts = at.plan()
     with store.transaction():

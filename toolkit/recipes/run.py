@@ -80,6 +80,7 @@ def execute(recipe: RecipeFunction, options: Options) -> None:
     settings = load(find_config(options.config), options.changes)
     launch = capture(options.run or settings.name, settings.resolved())
     with Lab(settings, opened(options.store, options.plan), launch, planning=options.plan) as lab:
+        lab.folder = options.store.parent  # a plan's store may have no file yet
         recipe(lab, settings)
         if options.plan:
             print(plan_text(lab.steps), launch_text(lab.steps), sep="\n")

@@ -158,7 +158,15 @@ def command(job: TrainerJob) -> list[str]:
     """
     options = [f"--toolkit.step_log={job.step_log}", *(["--toolkit.cpu"] if job.device == "cpu" else [])]
     if job.trainer.hostfile:
-        return [*_deepspeed(job), "--hostfile", job.trainer.hostfile, str(LAUNCHER), *options, job.module, *arguments(job)]
+        return [
+            *_deepspeed(job),
+            "--hostfile",
+            job.trainer.hostfile,
+            str(LAUNCHER),
+            *options,
+            job.module,
+            *arguments(job),
+        ]
     options.append(f"--toolkit.watch={os.getpid()}")
     alone = job.device == "cpu" and job.processes == 1
     start = [job.python] if alone else [*_deepspeed(job), "--master_port", str(free_port())]
