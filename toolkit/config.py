@@ -206,6 +206,9 @@ class Engine(Section):
     device: Literal["auto", "cpu", "gpu"] = "auto"
     python: str = Field("", description="interpreter of another environment that holds vLLM; '' is this one")
     resident: int = Field(1, ge=1, description="checkpoints kept loaded at once; 1 on a single GPU")
+    swap: bool = Field(
+        True, description="on a CPU a running vLLM takes the next checkpoint's weights, where they prove to be exact"
+    )
     max_model_len: int = Field(4096, ge=16)
     max_num_seqs: int = Field(256, ge=1)
     dtype: str = "bfloat16"

@@ -22,6 +22,16 @@ class Noted:
         self.notes.append(f"close {self.name}")
 
 
+class Taking(Noted):
+    """One that takes over other weights, but not those of a checkpoint called "other"."""
+
+    def swap(self, path: Path) -> bool:
+        taken = path.name != "other"
+        self.notes.append(f"{self.name} -> {path.name}" if taken else f"{self.name} refuses {path.name}")
+        self.name = path.name
+        return taken
+
+
 def pool(notes: list[str], **settings: object) -> EnginePool:
     engine = config.Engine.model_validate({"kind": "scripted", "device": "cpu", **settings})
     return EnginePool(engine, opener=lambda path, *_: Noted(path, notes))
@@ -43,6 +53,14 @@ def test_one_resident_engine_is_closed_before_another_opens() -> None:
     notes: list[str] = []
     ask(pool(notes, resident=1), "a", "a", "b")
     assert notes == ["open a", "close a", "open b"]
+
+
+def test_the_least_recently_used_engine_takes_new_weights_or_makes_room() -> None:
+    notes: list[str] = []
+    settings = config.Engine.model_validate({"kind": "scripted", "device": "cpu", "resident": 2})
+    engines = EnginePool(settings, opener=lambda path, *_: Taking(path, notes))
+    ask(engines, "a", "b", "c", "other", "b")
+    assert notes == ["open a", "open b", "a -> c", "b refuses other", "close other", "open other", "c -> b"]
 
 
 def test_a_trainer_gets_a_gpus_memory_and_leaves_a_cpus_engines_alone() -> None:

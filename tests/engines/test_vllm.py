@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import stat
 import time
 from collections.abc import Iterator
@@ -13,7 +15,7 @@ from tests.conftest import needs
 from toolkit import config
 from toolkit.engines import embedded
 from toolkit.engines.chat import Chat
-from toolkit.engines.protocol import Engine, Likelihood, Request
+from toolkit.engines.protocol import Completion, Engine, Likelihood, Request
 from toolkit.engines.transformers import TransformersEngine
 from toolkit.engines.vllm import VllmEngine, arguments, environment
 from toolkit.errors import EngineError
@@ -85,6 +87,31 @@ def test_closing_ends_a_child_that_does_not_listen(tmp_path: Path, monkeypatch: 
     engine.close()
     assert time.monotonic() - started < 10
     assert not engine.log.exists()
+
+
+def checkpoint(folder: Path, **config_of: object) -> Path:
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"hidden_size": 8, **config_of}))
+    return folder
+
+
+def test_weights_are_swapped_into_the_same_network_on_a_cpu_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a, b = checkpoint(tmp_path / "a"), checkpoint(tmp_path / "b", use_cache=False)
+    wide = checkpoint(tmp_path / "wide", hidden_size=16)
+    says = "; ".join(["read swap", 'echo \'{"differs": ""}\'', "read swap", 'echo \'{"differs": "lm_head"}\''])
+    settings = child(tmp_path, f"{READY}{says}; read end")
+    engine = VllmEngine(a, settings)
+    assert not engine.swap(wide)
+    assert (engine.swap(b), engine.path) == (True, b)
+    assert (engine.swap(a), engine.path) == (False, b)
+    assert "did not take the weights: lm_head" in capsys.readouterr().err
+    engine.close()
+    for setting in ({"device": "gpu"}, {"swap": False}):
+        engine = VllmEngine(a, settings.model_copy(update=setting))
+        assert not engine.swap(b)
+        engine.close()
 
 
 def test_a_cpu_child_has_bound_threads_and_a_gpu_child_has_none() -> None:
@@ -185,3 +212,49 @@ def test_a_seed_gives_the_same_text_alone_and_in_company(small_model: Path, engi
         assert len(set(together.values())) > 1, "draws with different seeds are different answers"
         (alone,) = engine.complete([batch[3]])
         assert alone.text == together["r3"]
+
+
+@pytest.mark.real
+def test_a_running_engine_takes_other_weights_as_exactly_as_a_new_one(small_model: Path, tmp_path: Path) -> None:
+    needs("vllm")
+    chat, warm = Chat.load(small_model), Sampling(1.0, 1.0, 24)
+    long = chat.tokens([{"role": "user", "content": " ".join(QUESTIONS * 12)}])  # several blocks of the prefix cache
+    prompts = [*(chat.tokens([{"role": "user", "content": question}]) for question in QUESTIONS), long]
+    batches = [
+        [
+            Request(f"{i} {sampling}", tokens, sampling, i)
+            for i, tokens in enumerate(prompts)
+            for sampling in (GREEDY, warm)
+        ],
+        [Request(f"{i}", tokens, GREEDY, i, (5, 6)) for i, tokens in enumerate(prompts)],
+    ]
+
+    def answers(engine: Engine) -> dict[str, Completion]:
+        return {done.id: done for batch in batches for done in engine.complete(batch)}
+
+    other = disturbed(small_model, tmp_path / "other")
+    settings = config.Engine(max_model_len=512, max_num_seqs=16, device="cpu")
+    fresh = {}
+    for path in (other, small_model):
+        engine = VllmEngine(path, settings)
+        fresh[path] = answers(engine)
+        if path == other:
+            engine.close()
+    for path in (other, small_model):
+        assert engine.swap(path)
+        assert answers(engine) == fresh[path]
+    engine.close()
+    assert not any(fresh[small_model][name] == answer for name, answer in fresh[other].items() if " " not in name)
+
+
+def disturbed(model: Path, target: Path) -> Path:
+    """The checkpoint with a little noise on every weight, the tied table included."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    shutil.copytree(model, target)
+    torch.manual_seed(0)
+    weights = load_file(target / "model.safetensors")
+    noisy = {name: weight + 0.02 * weight.std() * torch.randn_like(weight) for name, weight in weights.items()}
+    save_file(noisy, target / "model.safetensors", {"format": "pt"})
+    return target

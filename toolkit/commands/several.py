@@ -39,7 +39,9 @@ def part_out(
     store: StoreOption = DEFAULT,
 ) -> None:
     """Judged answers as Parquet, one part of the prompts for each worker: part-out guided DIR --judge M_0 ..."""
-    models: dict[Role, str] = {"present": present, "past": past} | ({"future": future} if future else {})
+    models: dict[Role, str] = {"present": present, "past": past}
+    if future:
+        models["future"] = future
     end(lambda: _part_out(Selection(name, iteration, judge, models), folder, parts, store))
 
 

@@ -70,6 +70,13 @@ def template_digest(path: Path) -> str:
     return content_id("template", json.loads(json.dumps(content)))
 
 
+def same_but_weights(one: Path, other: Path) -> bool:
+    """Whether both hold the same network with the same tokenizer; what a trainer writes of itself does not count."""
+    told = ("use_cache", "transformers_version", "_name_or_path")
+    a, b = ({key: value for key, value in _config(path).items() if key not in told} for path in (one, other))
+    return a == b and template_digest(one) == template_digest(other)
+
+
 def adopt_tokenizer(source: Path, target: Path) -> None:
     """Give a trained checkpoint the tokenizer, template and stop tokens of its parent, file by file."""
     for name in TOKENIZER_FILES:

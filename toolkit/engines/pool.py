@@ -1,4 +1,5 @@
-"""Engines by checkpoint: opened when first asked for, the least recently used closed when too many are loaded."""
+"""Engines by checkpoint: opened when first asked for; where too many are loaded, the least recently used takes the new
+checkpoint's weights if it can, or is closed."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from toolkit.config import Engine as Settings
-from toolkit.engines.protocol import Engine
+from toolkit.engines.protocol import Engine, Swapping
 from toolkit.engines.vllm import resolve_device
 
 Opener = Callable[[Path, Settings, bool], Engine]
@@ -51,11 +52,18 @@ class EnginePool:
         """The engine of this checkpoint, opened if need be."""
         engine = self._engines.pop(key, None)
         if engine is None:
-            while len(self._engines) >= self._settings.resident:
-                self._engines.pop(next(iter(self._engines))).close()
-            engine = self._open(path, self._settings, self._trust)
+            engine = self._swapped(path) or self._open(path, self._settings, self._trust)
         self._engines[key] = engine
         return engine
+
+    def _swapped(self, path: Path) -> Engine | None:
+        """Room for this checkpoint: an engine that took its weights, or None where one was closed or none is needed."""
+        while len(self._engines) >= self._settings.resident:
+            oldest = self._engines.pop(next(iter(self._engines)))
+            if isinstance(oldest, Swapping) and oldest.swap(path):
+                return oldest
+            oldest.close()
+        return None
 
     def release(self) -> None:
         """Give memory to a trainer: on a GPU every engine ends; a CPU's memory holds both."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from toolkit.records import Finish, Sampling
 
@@ -70,3 +71,12 @@ class Engine(Protocol):
     def complete(self, requests: Sequence[Request]) -> Iterator[Completion]: ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Swapping(Engine, Protocol):
+    """An engine that may take another checkpoint's weights while it runs."""
+
+    def swap(self, path: Path) -> bool:
+        """True where it serves `path` from now on, exactly as one that was started with it; else it must be closed."""
+        ...

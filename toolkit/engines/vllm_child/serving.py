@@ -3,7 +3,8 @@
 Run by file path with the environment set beforehand; imports nothing of the toolkit, so it also runs in another
 environment. First line in: {"arguments": {...}} for vllm.LLM; first line out: {"ready": true}. Then a batch is a line
 {"requests": [{"id", "tokens", "temperature", "top_p", "max_tokens", "seed", "score_tokens", "continuation"}]},
-answered by one line a completion, as it finishes. Ends when its input ends.
+answered by one line a completion, as it finishes; {"swap": path} takes another checkpoint's weights and is answered by
+{"differs": why not, or ""} (weights.py). Ends when its input ends.
 """
 
 from __future__ import annotations
@@ -25,7 +26,21 @@ def main() -> None:
     llm = LLM(**settings["arguments"])
     say(out, {"ready": True})
     for line in sys.stdin:
-        serve(llm, json.loads(line)["requests"], out)
+        message = json.loads(line)
+        if "swap" in message:
+            say(out, {"differs": swapped(llm, message["swap"])})
+        else:
+            serve(llm, message["requests"], out)
+
+
+def swapped(llm: Any, path: str) -> str:
+    """Whatever goes wrong is a reason to start a new engine, and told as one."""
+    from weights import swap  # type: ignore[import-not-found]  # beside this file, which is no package in the child
+
+    try:
+        return str(swap(llm, path))
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
 
 
 def serve(llm: Any, requests: list[dict[str, Any]], out: TextIO) -> None:
