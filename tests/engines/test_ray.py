@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +64,10 @@ def alone(model: Path, asked: list[Request]) -> dict[str, Completion]:
 def test_two_nodes_answer_every_request_once_and_as_one_engine_would(cluster: Any, tiny_model: Path) -> None:
     engine = open_engine(tiny_model, settings(cluster), False)
     found = list(engine.complete(requests()))
-    again = list(engine.complete(requests(8)))
+    again = list(engine.complete([*requests(8), requests(1)[0]]))
     engine.close()
     assert len(found) == 60 and {one.id: one for one in found} == alone(tiny_model, requests())
+    assert len(again) == 9, "who asks twice is answered twice"
     assert {one.id: one for one in again} == alone(tiny_model, requests(8))
 
 
@@ -128,3 +130,19 @@ def test_a_recipe_on_ray_leaves_the_very_store_of_one_engine(
     launch(scripted_recipe(iterations=1, engine=on_ray), tmp_path / "ray" / "s.duckdb")
     launch(scripted_recipe(iterations=1), tmp_path / "one" / "s.duckdb")
     assert content(tmp_path / "ray" / "s.duckdb") == content(tmp_path / "one" / "s.duckdb")
+
+
+@pytest.mark.real
+def test_a_worker_with_vllm_says_what_vllm_alone_says(cluster: Any) -> None:
+    needs("vllm")
+    from toolkit.engines import embedded
+
+    path, same = embedded.prepare(), {"device": "cpu", "max_model_len": 512, "max_num_seqs": 8}
+    asked = [replace(one, sampling=Sampling(0.0, 1.0, 8)) for one in requests(10)]
+    nodes = Cluster(address=cluster.address, inner="vllm", cpus=1)
+    answers = []
+    for settings in (Engine(kind="ray", cluster=nodes, **same), Engine(kind="vllm", **same)):
+        engine = open_engine(path, settings, False)
+        answers.append({one.id: replace(one, reused=0) for one in engine.complete(asked)})
+        engine.close()
+    assert answers[0] == answers[1] and len(answers[0]) == 10

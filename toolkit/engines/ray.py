@@ -20,6 +20,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,9 @@ class RayEngine:
         self._staff(settings.cluster.workers)
 
     def complete(self, requests: Sequence[Request]) -> Iterator[Completion]:
-        waiting = sorted(requests, key=lambda request: request.tokens)  # a shared prefix is computed by one worker
+        copies = Counter(request.id for request in requests)
+        different = {request.id: request for request in requests}.values()
+        waiting = sorted(different, key=lambda request: request.tokens)  # a shared prefix is computed by one worker
         busy: dict[Any, Job] = {}
         tries: Counter[str] = Counter()
         try:
@@ -99,7 +102,8 @@ class RayEngine:
                     if ready in self._starting:
                         self._arrived(ready)
                     else:
-                        yield from self._collect(ready, busy, waiting, tries)
+                        for completion in self._collect(ready, busy, waiting, tries):
+                            yield from repeat(completion, copies[completion.id])
         finally:
             for job in busy.values():  # the caller stopped in the middle: what they still write nobody reads
                 self._ray.kill(job.worker)
@@ -201,6 +205,9 @@ def connect(settings: Settings) -> Any:
     """Ray, connected once in this process: to engine.cluster.address, RAY_ADDRESS, a cluster that runs on this
     machine, or one started here. Raises EngineError."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when a cluster starts
+    os.environ.setdefault(
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1"
+    )  # a worker without GPUs sees none; said, no warning
     try:
         import ray
 

@@ -11,8 +11,8 @@
 
 The worker runs `select_in_sql` itself on its part, so the union is what one process would have selected: a prompt's
 pair depends on that prompt's answers alone, and every prompt is in one part. A part that is not selected is an error,
-and selecting one again replaces it. FOLDER is a local folder, or an address that pyarrow opens, as s3://bucket/folder (of
-that only the local folder is tested). Memory: a worker holds its part.
+and selecting one again replaces it. FOLDER is a local folder, or an address that pyarrow opens, as s3://bucket/folder
+(of that only the local folder is tested). Memory: a worker holds its part.
 """
 
 from __future__ import annotations
