@@ -6,6 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -73,9 +74,23 @@ def test_every_other_command_of_the_readme_answers_in_its_order(folder: Path, st
             words += ["--set", "engine.kind=scripted"]
         if words[3] == "evaluate":  # by a suite that needs no public data
             words[words.index("quick")] = "maths.toml"
+        if words[3] == "browse":  # which serves until it is ended
+            assert served([*words, "--no-open"], folder), line
+            continue
         done = subprocess.run([sys.executable, *words[1:]], cwd=folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, (line, done.stderr)
         assert done.stdout.strip(), line
+
+
+def served(words: list[str], folder: Path) -> bool:
+    """Whether the command prints an address that answers."""
+    with subprocess.Popen([sys.executable, *words[1:]], cwd=folder, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        address = re.search(r"http://\S+", process.stdout.readline())
+        try:
+            return address is not None and urllib.request.urlopen(address[0]).status == 200
+        finally:
+            process.terminate()
 
 
 @pytest.mark.parametrize("sql", QUERIES)

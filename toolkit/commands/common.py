@@ -11,16 +11,16 @@ from typing import Annotated, Any
 import typer
 
 from toolkit.provenance import capture
-from toolkit.recipes.run import STORE, guarded
+from toolkit.recipes.run import guarded
 from toolkit.reporting.tables import table
 from toolkit.store.database import Store
+from toolkit.store.serving import DEFAULT as DEFAULT
 from toolkit.store.serving import open_reader
 
 StoreOption = Annotated[Path, typer.Option("--store", help="The DuckDB file.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 WideOption = Annotated[bool, typer.Option("--wide", help="Whole texts instead of their beginnings.")]
 CELL = 60  # characters of a text in a table
-DEFAULT = STORE
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -205,14 +206,13 @@ def connect(settings: Settings) -> Any:
     """Ray, connected once in this process: to engine.cluster.address, RAY_ADDRESS, a cluster that runs on this
     machine, or one started here. Raises EngineError."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # read when a cluster starts
-    os.environ.setdefault(
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "1"
-    )  # a worker without GPUs sees none; said, no warning
     try:
         import ray
 
-        if not ray.is_initialized():
-            ray.init(address=settings.cluster.address or None, log_to_driver=False, logging_level="ERROR")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of how a worker without GPUs will be kept from seeing one
+            if not ray.is_initialized():
+                ray.init(address=settings.cluster.address or None, log_to_driver=False, logging_level="ERROR")
     except ImportError as error:
         raise EngineError(
             "engine.kind = 'ray' needs Ray, which is not installed", remedy="pip install ray, which OpenRLHF brings too"

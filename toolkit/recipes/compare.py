@@ -31,7 +31,7 @@ from toolkit.provenance import Launch, capture
 from toolkit.recipes.anchored_only import anchored_only
 from toolkit.recipes.future_only import future_only
 from toolkit.recipes.rejection_sampling_sft import rejection_sampling_sft
-from toolkit.recipes.run import STORE, RecipeFunction, find_config, guarded, opened
+from toolkit.recipes.run import RecipeFunction, find_config, guarded, opened
 from toolkit.recipes.self_rewarding import self_rewarding
 from toolkit.recipes.spin import spin
 from toolkit.recipes.spin_fair import spin_fair
@@ -40,6 +40,7 @@ from toolkit.reporting.comparison import report_comparison
 from toolkit.reporting.plan import plan_text
 from toolkit.reporting.run_report import write_report
 from toolkit.store.database import Store
+from toolkit.store.serving import DEFAULT
 
 RECIPES: dict[str, RecipeFunction] = {
     function.__name__: function
@@ -143,7 +144,7 @@ def _run(entry: Entry, store: Path) -> Launch:
 
 def main(
     config: Annotated[Path, typer.Option(help="Comparison file, or the name of a shipped one.")] = Path("compare"),
-    store: Annotated[Path, typer.Option(help="The DuckDB file; checkpoints and reports lie beside it.")] = STORE,
+    store: Annotated[Path, typer.Option(help="The DuckDB file; checkpoints and reports lie beside it.")] = DEFAULT,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Any field: common.answers.k=4.")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Print every step with its cost and stop.")] = False,
 ) -> None:

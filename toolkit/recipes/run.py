@@ -24,10 +24,10 @@ from toolkit.records import Model
 from toolkit.reporting.plan import launch_text, plan_text
 from toolkit.reporting.run_report import report_run
 from toolkit.store.database import Store
+from toolkit.store.serving import DEFAULT
 
 RecipeFunction = Callable[[Lab, Recipe], Model]
 SHIPPED = (Path(__file__).parents[2] / "recipes", Path(__file__).parents[1] / "_recipes")
-STORE = Path("runs/store.duckdb")
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def main(recipe: RecipeFunction) -> None:
         model: Annotated[str, typer.Option(help="M_0: the embedded model's name, a directory or a hub id.")] = "",
         iters: Annotated[int | None, typer.Option(help="How many iterations.", min=1)] = None,
         run: Annotated[str, typer.Option(help="Name of the run, for reports.")] = "",
-        store: Annotated[Path, typer.Option(help="The DuckDB file; checkpoints and reports lie beside it.")] = STORE,
+        store: Annotated[Path, typer.Option(help="The DuckDB file; checkpoints and reports lie beside it.")] = DEFAULT,
         set_: Annotated[list[str] | None, typer.Option("--set", help="Any recipe field: key.subkey=value.")] = None,
         plan: Annotated[bool, typer.Option("--plan", help="Print every step with its cost and stop.")] = False,
     ) -> None:

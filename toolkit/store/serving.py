@@ -23,6 +23,7 @@ from typing import Any, BinaryIO
 from toolkit.errors import StoreError, StoreLocked
 from toolkit.store.database import Store
 
+DEFAULT = Path("runs/store.duckdb")  # where recipes write and everyone reads, unless told otherwise
 ANSWER_SECONDS = 600.0
 
 
