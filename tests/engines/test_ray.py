@@ -16,7 +16,7 @@ from tests.recipes.test_temporal import content, launch
 from toolkit.config import Cluster, Engine, Recipe
 from toolkit.engines.pool import open_engine
 from toolkit.engines.protocol import Completion, Request
-from toolkit.engines.ray import RayEngine, Worker
+from toolkit.engines.ray import RayEngine
 from toolkit.engines.scripted import ScriptedEngine
 from toolkit.errors import EngineError
 from toolkit.records import Sampling
@@ -110,16 +110,15 @@ def test_requests_whose_workers_always_fail_are_given_up_with_the_engines_own_wo
     assert len({one.id for one in found}) == len(found) < 24
 
 
-def test_a_worker_that_cannot_start_is_told_with_its_reason(cluster: Any, tiny_model: Path) -> None:
-    engine = RayEngine(tiny_model, settings(cluster, inner="transformers", workers=1, retries=0))
-    with pytest.raises(EngineError, match="workers did not start"):
+def test_nodes_with_other_weights_refuse_to_serve_and_their_reason_is_told(
+    cluster: Any, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("toolkit.engines.ray.weights_digest", lambda _: "those of the driver")
+    engine = RayEngine(tiny_model, settings(cluster, workers=1, retries=1))
+    with pytest.raises(EngineError, match="2 workers did not start") as told:
         list(engine.complete(requests(2)))
     engine.close()
-
-
-def test_a_node_with_other_weights_refuses_to_serve(tiny_model: Path) -> None:
-    with pytest.raises(EngineError, match="has weights"):
-        Worker(tiny_model, Engine(kind="scripted"), False, "other weights")
+    assert "the driver's has those of the driver" in str(told.value)
 
 
 def test_a_recipe_on_ray_leaves_the_very_store_of_one_engine(
