@@ -23,7 +23,7 @@ from toolkit.lab import Lab
 from toolkit.provenance import capture
 from toolkit.records import Model
 from toolkit.reporting.json_lines import json_line
-from toolkit.reporting.plan import plan_text
+from toolkit.reporting.plan import launch_text, plan_text
 from toolkit.reporting.run_report import report_run, write_report
 from toolkit.store.database import Store
 from toolkit.store.serving import DEFAULT
@@ -72,11 +72,12 @@ def execute(recipe: RecipeFunction, options: Options) -> None:
     settings = load(find_config(options.config), options.changes)
     launch = capture(options.run or settings.name, settings.resolved())
     with Lab(settings, opened(options.store, options.plan), launch, planning=options.plan) as lab:
+        lab.folder = options.store.parent  # a plan's store may have no file yet
         recipe(lab, settings)
         if options.as_json:
             _print_steps(lab)
         elif options.plan:
-            print(plan_text(lab.steps))
+            print(plan_text(lab.steps), launch_text(lab.steps), sep="\n")
         else:
             report_run(lab.store, launch, lab.folder / "reports")
             _say_if_nothing_was_left(lab)

@@ -30,6 +30,12 @@ def told(sums: Mapping[str, int]) -> str:
     return "{requests:,} requests, at most {new_tokens:,} new tokens, {trainings} trainings".format(**sums)
 
 
+def launch_text(steps: Sequence[Step]) -> str:
+    """How the first training still to do is launched, word for word; empty where there is none."""
+    commands = [step.stats["command"] for step in steps if "command" in step.stats]
+    return f"\nthe first training runs, with its id for ID:\n{commands[0]}" if commands else ""
+
+
 def _row(step: Step) -> tuple[str, ...]:
     todo = step.total - step.cached
     tokens = f"{step.new_tokens:,}" if step.new_tokens else "-"

@@ -133,6 +133,14 @@ class Store:
                 )
             return self._db.sql(sql, params=parameters or None).to_arrow_table()
 
+    @contextmanager
+    def lent(self, name: str, rows: Any) -> Iterator[None]:
+        """A pyarrow.Table, to be queried by this name inside."""
+        with boundary(self.path):
+            self._db.register(name, rows)
+        yield
+        self._db.unregister(name)
+
     def snapshot(self) -> Store:
         """The same store on a connection of its own, for another thread: it sees what was committed."""
         other = object.__new__(Store)
