@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "toolkit"
 ORDER = (
     ("safe_text", "errors", "identity", "provenance", "progress"),
-    ("reading",),
+    ("reading", "console"),
     ("records",),
     ("config",),
     ("store", "engines"),
@@ -28,6 +28,7 @@ ORDER = (
     ("diagnostics",),
     ("reporting",),
     ("recipes",),
+    ("api",),
     ("commands",),
     ("__main__",),
 )
@@ -35,6 +36,7 @@ RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 HOMES = {
     "duckdb": {"store/database.py"},
     "vllm": {"engines/vllm_child/serving.py", "engines/vllm_child/weights.py"},
+    "ray": {"engines/ray.py"},
     "openrlhf": {"training/launcher.py"},
     "lm_eval": {"evaluation/lm_eval/lm_eval.py"},
     "alpaca_eval": {"evaluation/alpaca_eval/child.py"},
@@ -84,8 +86,7 @@ def test_a_heavy_package_is_imported_in_its_one_home(package: str) -> None:
 
 @pytest.mark.parametrize("module", ["toolkit", "toolkit.recipes.temporal", "toolkit.__main__"])
 def test_importing_a_command_loads_no_model_library(module: str) -> None:
-    check = (
-        f"import sys, {module}; print([m for m in ('torch', 'vllm', 'transformers', 'openrlhf') if m in sys.modules])"
-    )
+    heavy = ("torch", "vllm", "transformers", "openrlhf", "ray")
+    check = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

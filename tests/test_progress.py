@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from toolkit.progress import LOG_EVERY, Progress
+from toolkit.progress import LOG_EVERY, Progress, duration
 from toolkit.safe_text import one_line
 
 
@@ -33,6 +33,25 @@ def test_a_terminal_gets_one_live_line_that_the_last_one_replaces() -> None:
     progress.finish()
     assert out.getvalue().endswith("\n")
     assert out.getvalue().count("\n") == 1
+
+
+def test_a_terminal_that_cannot_write_over_a_line_gets_a_logs_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    out = Terminal()
+    progress = Progress("answers", total=2, stream=out)
+    progress._shown -= LOG_EVERY
+    progress.advance()
+    progress.finish()
+    assert out.getvalue().count("\n") == 2
+    assert "\x1b" not in out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(0.2, "0 s"), (99, "99 s"), (100, "2 min"), (3_569, "59 min"), (3_600, "1 h 00 min"), (36_300, "10 h 05 min")],
+)
+def test_a_time_to_wait_is_told_in_units_that_matter(seconds: float, told: str) -> None:
+    assert duration(seconds) == told
 
 
 def test_the_rate_is_of_new_rows_since_the_first_of_them() -> None:

@@ -6,6 +6,8 @@ import re
 import shlex
 import subprocess
 import sys
+import textwrap
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,12 +17,14 @@ from toolkit.config import Recipe
 from toolkit.exchange.importing import import_pairs
 from toolkit.lab import Lab
 from toolkit.provenance import capture
+from toolkit.recipes.commented import commented
 from toolkit.recipes.temporal import temporal
 from toolkit.store.database import Store
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 COMMANDS = [line.split("#")[0].strip().removeprefix("$ ") for line in re.findall(r"^    .*-m toolkit.*$", TEXT, re.M)]
+PYTHON = textwrap.dedent(re.search(r"^    from toolkit import.*?(?=\n\n\S)", TEXT, re.M | re.S)[0])  # type: ignore[index]
 QUERIES = re.findall(r"^    (SELECT .*;)$", TEXT, re.M)
 
 
@@ -73,9 +77,44 @@ def test_every_other_command_of_the_readme_answers_in_its_order(folder: Path, st
             words += ["--set", "engine.kind=scripted"]
         if words[3] == "evaluate":  # by a suite that needs no public data
             words[words.index("quick")] = "maths.toml"
+        if words[3] == "browse":  # which serves until it is ended
+            assert served([*words, "--no-open"], folder), line
+            continue
         done = subprocess.run([sys.executable, *words[1:]], cwd=folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, (line, done.stderr)
         assert done.stdout.strip(), line
+
+
+def served(words: list[str], folder: Path) -> bool:
+    """Whether the command prints an address that answers."""
+    with subprocess.Popen([sys.executable, *words[1:]], cwd=folder, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        address = re.search(r"http://\S+", process.stdout.readline())
+        try:
+            return address is not None and urllib.request.urlopen(address[0]).status == 200
+        finally:
+            process.terminate()
+
+
+def test_the_python_of_the_readme_runs(
+    folder: Path, store: Path, scripted_recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it stands, but by the scripted engine."""
+    (folder / "scripted.toml").write_text(commented(scripted_recipe(), []))
+    monkeypatch.chdir(folder)
+    assert '"quick"' in PYTHON
+    exec(compile(PYTHON.replace('"quick"', '"scripted.toml"'), "README.md", "exec"), {})
+    with Store(store, read_only=True) as opened:
+        assert opened.query("SELECT count(*) AS n FROM pairs WHERE phase = 'by_hand'")[0]["n"] > 0
+
+
+def test_the_example_of_ones_own_recipe_plans(folder: Path) -> None:
+    (line,) = re.findall(r"^    (python recipes/examples.*)$", TEXT, re.M)
+    done = subprocess.run(
+        [sys.executable, *shlex.split(line)[1:]], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "2 trainings" in done.stdout
 
 
 @pytest.mark.parametrize("sql", QUERIES)

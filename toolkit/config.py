@@ -179,6 +179,8 @@ class Trainer(Section):
     python: str = Field("", description="interpreter of another environment that holds OpenRLHF; '' is this one")
     gpus: int = Field(0, ge=0, description="devices per node; 0 takes all that are visible")
     hostfile: str = Field("", description="DeepSpeed hostfile for several nodes")
+    launcher: tuple[str, ...] = Field((), description="further words for the DeepSpeed launcher: '--include=a:0,1' ...")
+    processes: int = Field(1, ge=1, description="on a CPU: processes that share each batch (data parallel, gloo)")
     zero_stage: int = Field(3, ge=0, le=3, description="at most 2 with LoRA: OpenRLHF pickles adapters in stage 3")
     attention: str = Field("sdpa", description="or 'flash_attention_2', where flash-attn is installed")
     gradient_checkpointing: bool = True
@@ -187,10 +189,20 @@ class Trainer(Section):
     )
 
 
+class Cluster(Section):
+    """Workers on a Ray cluster, for engine.kind 'ray' (engines/ray.py)."""
+
+    address: str = Field("", description="of the cluster; '' takes RAY_ADDRESS, else a cluster on this machine")
+    inner: Literal["vllm", "transformers", "scripted"] = Field("vllm", description="the engine of each worker")
+    workers: int = Field(1, ge=1)
+    cpus: float = Field(1, ge=0, description="cores that Ray reserves for each worker; it gets its GPUs besides")
+    retries: int = Field(3, ge=0, description="further tries of a request whose worker failed, before the run stops")
+
+
 class Engine(Section):
     """On what answers and verdicts are made: provenance, never identity."""
 
-    kind: Literal["vllm", "transformers", "openai", "scripted"] = "vllm"
+    kind: Literal["vllm", "ray", "transformers", "openai", "scripted"] = "vllm"
     device: Literal["auto", "cpu", "gpu"] = "auto"
     python: str = Field("", description="interpreter of another environment that holds vLLM; '' is this one")
     resident: int = Field(1, ge=1, description="checkpoints kept loaded at once; 1 on a single GPU")
@@ -209,6 +221,7 @@ class Engine(Section):
     options: dict[str, str | int | float | bool] = Field(
         default_factory=dict, description="further vLLM engine arguments"
     )
+    cluster: Cluster = Cluster()  # type: ignore[call-arg]
 
 
 class Recipe(Section):

@@ -1,18 +1,19 @@
-"""Every error a user can meet, as one tree.
+"""Every error a user can meet, as one tree; beside each its exit code.
 
-    ToolkitError
-    ├── RecipeError      a recipe or an option is wrong; nothing was started
-    ├── InputError       a prompt file, rubric or model directory is wrong
-    ├── StoreError       the DuckDB file cannot be opened, read or written
-    │   └── StoreLocked  another process has it open for writing
-    ├── EngineError      an engine did not start, died or answered nonsense
-    ├── JudgeError       too few verdicts can be used
-    ├── GateError        too few pairs would survive the trainer's tokenisation
-    ├── TrainerError     the trainer refused, died or left an incomplete checkpoint
-    └── OutputError      a file beside the store cannot be written: a full disk, a forbidden place
+    ToolkitError            1
+    ├── RecipeError         2
+    ├── InputError          3
+    ├── StoreError          4
+    │   └── StoreLocked     4
+    ├── EngineError         5
+    ├── JudgeError          6
+    ├── GateError           7
+    ├── TrainerError        8
+    └── OutputError         9
 
 A message has three parts: what is wrong with which value, where it stands, and the remedy.
-The command line prints the message without a traceback and exits with the class's code.
+The command line prints the message without a traceback and exits with the class's code; `exit_codes()` says what each
+code means, and `toolkit --help` prints it.
 """
 
 from __future__ import annotations
@@ -23,14 +24,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
+INTERRUPTED, UNREAD = 130, 141  # as shells count them: 128 and the number of SIGINT, of SIGPIPE
 
 
 class ToolkitError(Exception):
     """Base of all errors above. `exit_code` is what the command line returns."""
 
-    exit_code = 1
+    exit_code, meaning = 1, "a fault of the toolkit itself, with a traceback"
 
-    def __init__(self, problem: str, *, where: object = "", remedy: str = "") -> None:
+    def __init__(self, problem: str, *, remedy: str, where: object = "") -> None:
         self.problem, self.where, self.remedy = problem, str(where), remedy
         parts = [problem]
         if self.where:
@@ -41,39 +43,43 @@ class ToolkitError(Exception):
 
 
 class RecipeError(ToolkitError):
-    exit_code = 2
+    exit_code, meaning = 2, "a recipe or an option is wrong; nothing was started"
 
 
 class InputError(ToolkitError):
-    exit_code = 3
+    exit_code, meaning = 3, "a prompt file, rubric, set name or model directory is wrong"
 
 
 class StoreError(ToolkitError):
-    exit_code = 4
+    exit_code, meaning = 4, "the store cannot be opened, read or written, or is not whole"
 
 
 class StoreLocked(StoreError):
-    """The one that has it open can be asked instead: toolkit.store.serving."""
+    """Process `holder` has it open for writing. It can be asked instead: toolkit.store.serving."""
+
+    def __init__(self, problem: str, *, remedy: str, holder: int, where: object = "") -> None:
+        super().__init__(problem, remedy=remedy, where=where)
+        self.holder = holder
 
 
 class EngineError(ToolkitError):
-    exit_code = 5
+    exit_code, meaning = 5, "an engine did not start, died or answered nonsense"
 
 
 class JudgeError(ToolkitError):
-    exit_code = 6
+    exit_code, meaning = 6, "too few verdicts, or pairs, can be used"
 
 
 class GateError(ToolkitError):
-    exit_code = 7
+    exit_code, meaning = 7, "too few pairs would survive the trainer's tokenisation"
 
 
 class TrainerError(ToolkitError):
-    exit_code = 8
+    exit_code, meaning = 8, "the trainer refused, died or left an incomplete checkpoint"
 
 
 class OutputError(ToolkitError):
-    exit_code = 9
+    exit_code, meaning = 9, "a file beside the store cannot be written: a full disk, a forbidden place"
 
 
 @contextmanager
@@ -86,3 +92,14 @@ def writing(path: Path) -> Iterator[None]:
         remedy = full if error.errno in _FULL else "choose a place with --store where this user may write"
         where = error.filename or path
         raise OutputError(f"cannot write: {error.strerror or error}", where=where, remedy=remedy) from error
+
+
+def exit_codes() -> dict[int, str]:
+    """Every exit code of the command line with its meaning."""
+    kinds: list[type[ToolkitError]] = [ToolkitError, *ToolkitError.__subclasses__()]
+    return {
+        0: "done",
+        **{kind.exit_code: kind.meaning for kind in kinds},
+        INTERRUPTED: "stopped by Ctrl-C; the same command goes on from there",
+        UNREAD: "whoever read the output went away, as head does",
+    }

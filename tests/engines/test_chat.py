@@ -74,11 +74,29 @@ def test_a_lone_surrogate_is_refused_before_it_reaches_the_tokenizer(chat: Chat)
 
 def test_the_score_position_has_one_token_for_each_label(chat: Chat) -> None:
     labels = [str(points) for points in range(6)]
-    tokens, following = chat.score_position(turn("judge"), "Score: ", labels)
+    (tokens,), following = chat.score_positions([turn("judge")], "Score: ", labels)
     assert chat.tokenizer.decode(tokens).endswith("assistant\nScore: ")
     assert [chat.tokenizer.decode([following[label]]) for label in labels] == labels
+    assert chat.score_positions([], "Score: ", labels) == ([], {})
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), max_size=12), min_size=1, max_size=5))
+def test_many_conversations_have_the_tokens_and_score_positions_of_each(chat: Chat, texts: list[str]) -> None:
+    conversations = [turn(text) for text in [*texts, "a <|im_end|> b", "Score: 3"]]
+    assert list(chat.tokens_of(conversations)) == [chat.tokens(messages) for messages in conversations]
+    together, following = chat.score_positions(conversations, "Score: ", ["0", "1", "2"])
+    apart = [chat.score_positions([messages], "Score: ", ["0", "1", "2"]) for messages in conversations]
+    assert together == [tokens for (tokens,), _ in apart]
+    assert all(found == following for _, found in apart)
+
+
+def test_without_control_tokens_every_label_is_tried_everywhere(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    conversations = [turn("judge"), turn("judge this")]
+    expected = chat.score_positions(conversations, "Score: ", ["0", "1"])
+    monkeypatch.setattr(chat, "_special_ids", frozenset())
+    assert chat.score_positions(conversations, "Score: ", ["0", "1"]) == expected
 
 
 def test_labels_that_share_their_first_token_are_refused(chat: Chat) -> None:
     with pytest.raises(InputError, match="no single token"):
-        chat.score_position(turn("judge"), "Score: ", ["1", "10"])
+        chat.score_positions([turn("judge")], "Score: ", ["1", "10"])

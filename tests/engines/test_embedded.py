@@ -27,7 +27,7 @@ def test_a_missing_package_is_named_with_the_line_that_installs_it(
 def test_a_broken_conversion_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "broken.gguf").write_bytes(b"GGUF but not really")
     monkeypatch.setenv("TOOLKIT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(embedded, "_gguf", lambda: tmp_path / "broken.gguf")
+    monkeypatch.setattr(embedded, "packaged", lambda: tmp_path / "broken.gguf")
     with pytest.raises(InputError, match="could not be prepared"):
         embedded.prepare()
     assert list((tmp_path / "cache").iterdir()) == []

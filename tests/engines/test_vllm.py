@@ -18,6 +18,7 @@ from toolkit.engines.chat import Chat
 from toolkit.engines.protocol import Completion, Engine, Likelihood, Request
 from toolkit.engines.transformers import TransformersEngine
 from toolkit.engines.vllm import VllmEngine, arguments, environment
+from toolkit.engines.vllm_child.serving import waves
 from toolkit.errors import EngineError
 from toolkit.records import Sampling
 
@@ -40,15 +41,15 @@ def requests(count: int) -> list[Request]:
 def test_answers_come_as_they_finish(tmp_path: Path) -> None:
     told = (
         '{"id": "r1", "text": "b", "tokens": 2, "finish": "stop"}',
-        '{"id": "r0", "logprobs": {"7": -1.5}, "tokens": 1}',
-        '{"id": "r2", "likelihood": -2.5, "greedy": true}',
+        '{"id": "r0", "logprobs": {"7": -1.5}, "tokens": 1, "reused": 2}',
+        '{"id": "r2", "tokens": 1, "likelihood": -2.5, "greedy": true}',
     )
     says = "; ".join(f"echo '{line}'" for line in told)
     engine = VllmEngine(tmp_path, child(tmp_path, f"{READY}read batch; {says}; read end"))
     first, second, third = engine.complete(requests(3))
     engine.close()
     assert (first.id, first.text, first.finish) == ("r1", "b", "stop")
-    assert (second.id, second.logprobs) == ("r0", {7: -1.5})
+    assert (second.id, second.logprobs, second.reused) == ("r0", {7: -1.5}, 2)
     assert (third.id, third.likelihood) == ("r2", Likelihood(-2.5, True))
 
 
@@ -65,6 +66,14 @@ def test_a_child_that_dies_or_hangs_is_told_with_a_remedy(tmp_path: Path, body: 
     with pytest.raises(EngineError, match=told) as caught:
         list(VllmEngine(tmp_path, child(tmp_path, body)).complete(requests(1)))
     assert "run again" in caught.value.remedy
+
+
+def test_what_others_share_goes_ahead() -> None:
+    draws = [{"id": name, "tokens": [int(name == "c")], "score_tokens": []} for name in "abcd"]
+    verdicts = [{"id": name, "tokens": [9, place], "score_tokens": [5]} for place, name in enumerate("abcd")]
+    told = {len(some): ["".join(r["id"] for r in wave) for wave in waves(some)] for some in (draws, verdicts[:3], [])}
+    assert told == {4: ["ac", "bd"], 3: ["a", "bc"], 0: []}
+    assert [len(wave) for wave in waves(verdicts[:1])] == [1], "a step without a request would wait for ever"
 
 
 def test_a_request_beyond_the_context_is_refused_before_it_is_sent(tmp_path: Path) -> None:

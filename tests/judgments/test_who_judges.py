@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
 from toolkit.config import Recipe
+from toolkit.engines.protocol import Completion, Request
+from toolkit.engines.scripted import ScriptedEngine
 from toolkit.errors import GateError, InputError, JudgeError, RecipeError
 from toolkit.lab import Lab
 from toolkit.provenance import capture
@@ -51,6 +54,33 @@ def test_a_frozen_judge_is_m_0_in_every_iteration(scripted_recipe: Build, tmp_pa
     run(scripted_recipe(judge={"by": "past"}), tmp_path / "s.duckdb")
     judges = rows(tmp_path / "s.duckdb", "SELECT DISTINCT judge_name AS j FROM judgments")
     assert judges == [{"j": "M_0"}]
+
+
+def test_equal_answers_to_one_prompt_are_scored_by_one_computation(
+    scripted_recipe: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scored: list[Request] = []
+    whole = ScriptedEngine.complete
+
+    def complete(self: ScriptedEngine, requests: Sequence[Request]) -> Iterator[Completion]:
+        scored.extend(request for request in requests if request.score_tokens)
+        for done in whole(self, requests):
+            yield done if done.logprobs else replace(done, text=f"answer {done.text[:1] < 'm'}", reused=2)
+
+    monkeypatch.setattr(ScriptedEngine, "complete", complete)
+    recipe = scripted_recipe(iterations=1, answers={"k": 4, "max_tokens": 16}, judge={"method": "expected"})
+    run(recipe, tmp_path / "s.duckdb")
+    found = rows(
+        tmp_path / "s.duckdb",
+        "SELECT count(*) AS judged, count(DISTINCT (r.prompt, r.text)) AS texts, "
+        "count(DISTINCT (r.prompt, r.text, j.score)) AS scores FROM judgment j JOIN response r ON r.id = j.response",
+    )[0]
+    assert len(scored) == found["texts"] == found["scores"]
+    assert found["judged"] == 4 * recipe.prompts.part_size > len(scored)
+    told = "SELECT stage, stats->>'prompt_tokens_reused' AS reused FROM step WHERE stats->>'prompt_tokens' > '0'"
+    assert {str(step["stage"]): step["reused"] for step in rows(tmp_path / "s.duckdb", told)} == {
+        "generate": str(2 * 4 * recipe.prompts.part_size), "judge": "0",
+    }  # fmt: skip
 
 
 def test_another_model_judges_and_its_scores_are_not_those_of_the_present(

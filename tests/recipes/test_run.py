@@ -129,7 +129,7 @@ def test_a_full_disk_is_told_and_what_was_stored_stays(command: Command, tmp_pat
     store = tmp_path / "runs" / "s.duckdb"
     code = (
         "import resource, signal, sys; from pathlib import Path; from toolkit.store.database import Store;"
-        "from toolkit.records import Prompt; from toolkit.recipes.run import guarded\n"
+        "from toolkit.records import Prompt; from toolkit.console import guarded\n"
         f"store = Store(Path({str(store)!r})); size = Path({str(store)!r}).stat().st_size\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (size + 4096, size + 4096))\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"

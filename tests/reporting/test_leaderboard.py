@@ -231,8 +231,8 @@ def test_the_files_agree(store: Path, tmp_path: Path) -> None:
 
 
 def test_the_command_prints_the_board_and_says_where_nothing_was_measured(store: Path, tmp_path: Path) -> None:
-    done = CliRunner().invoke(app, ["leaderboard", str(store), "--out", str(tmp_path / "out")])
+    done = CliRunner().invoke(app, ["leaderboard", "--store", str(store), "--out", str(tmp_path / "out")])
     assert done.exit_code == 0 and "maths exact" in done.stdout and (tmp_path / "out" / "leaderboard.html").exists()
     Store(tmp_path / "empty.duckdb").close()
-    empty = CliRunner().invoke(app, ["leaderboard", str(tmp_path / "empty.duckdb")])
+    empty = CliRunner().invoke(app, ["leaderboard", "--store", str(tmp_path / "empty.duckdb")])
     assert empty.exit_code != 0 and "nothing was evaluated" in empty.stderr

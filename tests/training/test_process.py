@@ -212,6 +212,25 @@ def test_openrlhf_trains_a_tiny_llama_on_a_cpu_and_tells_every_step(real_job: Ca
 
 
 @pytest.mark.real
+def test_two_processes_share_each_batch_and_learn_what_one_learns(real_job: Callable[[int], TrainerJob]) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    one = real_job(10)
+    two = replace(one, output=one.output.with_name("two"), log_dir=one.log_dir.with_name("log-two"))
+    two = replace(two, trainer=config.Trainer(processes=2))
+    alone, shared = run_trainer(one, lambda _: None), run_trainer(two, lambda _: None)
+    assert shared.rows == 10 and len(shared.steps) == len(alone.steps) == 4
+    assert shared.steps[0]["loss"] == pytest.approx(0.6931, abs=1e-3)
+    assert shared.steps[-1]["loss"] == pytest.approx(alone.steps[-1]["loss"], abs=0.02)
+    before, by_one, by_two = (
+        load_file(folder / "model.safetensors") for folder in (one.policy, one.output, two.output)
+    )
+    moved = [torch.cat([(made[name] - before[name]).flatten() for name in before]) for made in (by_one, by_two)]
+    assert float(torch.cosine_similarity(*(move.double() for move in moved), dim=0)) > 0.999
+
+
+@pytest.mark.real
 def test_a_broken_row_is_a_trainer_error_with_the_trainers_words(real_job: Callable[[int], TrainerJob]) -> None:
     job = real_job(8)
     job.data.write_text(job.data.read_text() + '{"prompt": "cut o')

@@ -24,6 +24,7 @@ from toolkit.training.settings import (
     merge_command,
 )
 
+ROOT = Path(__file__).parents[2]
 JOB = TrainerJob(
     policy=Path("/models/policy"),
     reference=Path("/models/reference"),
@@ -118,6 +119,26 @@ def test_the_cpu_trainer_is_rank_0_of_1_on_a_port_of_its_own_and_offline() -> No
     assert first["MASTER_PORT"] != second["MASTER_PORT"]
 
 
+def test_several_nodes_are_launched_by_exactly_these_words() -> None:
+    job = on_gpu(hostfile="/shared/hostfile", gpus=8, launcher=("--master_addr=a", "--master_port=29501"))
+    words = command(replace(job, trainer=job.trainer.model_copy(update={"python": "/shared/.venv/bin/python"})))
+    assert words[: words.index(str(LAUNCHER))] == [
+        "/shared/.venv/bin/python", "-m", "deepspeed.launcher.runner", "--master_addr=a", "--master_port=29501",
+        "--num_gpus", "8", "--hostfile", "/shared/hostfile",
+    ]  # fmt: skip
+    rest = words[words.index(str(LAUNCHER)) + 1 :]
+    assert rest == ["--toolkit.step_log=/run/steps.jsonl", "openrlhf.cli.train_dpo", *arguments(job)]
+
+
+def test_several_cpu_processes_share_a_batch_evenly_or_are_refused() -> None:
+    job = replace(JOB, trainer=config.Trainer(processes=2), settings=config.Training(micro_batch_size=32))
+    words, variables = command(job), environment(job)
+    assert words[1:5] == ["-m", "deepspeed.launcher.runner", "--num_gpus", "2"] and "--toolkit.cpu" in words
+    assert job.micro_batch_size == 16 and "RANK" not in variables and variables["DS_ACCELERATOR"] == "cpu"
+    with pytest.raises(TrainerError, match="33 rows cannot be shared by 2 processes"):
+        command(replace(job, batch_size=33))
+
+
 def fake_interpreter(folder: Path, text: str) -> str:
     script = folder / "python"
     script.write_text(f"#!/bin/sh\n{text}\n")
@@ -208,6 +229,18 @@ def test_the_installed_deepspeed_launcher_reads_our_options_and_hands_on_the_res
     read = parse_args(words[3:])
     assert read.user_script == str(LAUNCHER) and read.num_gpus == 2 and not read.module
     assert read.user_args[-1] == arguments(JOB)[-1]
+
+
+@pytest.mark.real
+def test_the_installed_deepspeed_reads_several_nodes_as_meant() -> None:
+    from deepspeed.launcher.runner import fetch_hostfile, parse_args
+
+    hosts = ROOT / "recipes" / "cluster" / "hostfile"
+    words = command(on_gpu(hostfile=str(hosts), launcher=("--master_port=29501", "--include=node-1:0,1@node-2")))
+    read = parse_args(words[3:])
+    assert (read.hostfile, read.master_port, read.include) == (str(hosts), 29501, "node-1:0,1@node-2")
+    assert read.user_script == str(LAUNCHER) and read.user_args[1:] == ["openrlhf.cli.train_dpo", *arguments(on_gpu())]
+    assert dict(fetch_hostfile(read.hostfile)) == {"node-1": 8, "node-2": 8}
 
 
 @pytest.mark.real

@@ -11,6 +11,7 @@ import typer
 
 from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, WideOption, end, reading, show
 from toolkit.errors import InputError, RecipeError, StoreError
+from toolkit.reporting.json_lines import json_line
 from toolkit.store import lineage as tracing
 from toolkit.store.database import Store, queries
 
@@ -22,10 +23,11 @@ def sql(
     store: StoreOption = DEFAULT,
     form: Annotated[str, typer.Option("--format", help="table, csv, json or parquet.")] = "table",
     out: Annotated[Path | None, typer.Option(help="File to write; parquet needs one.")] = None,
+    as_json: JsonOption = False,
     wide: WideOption = False,
 ) -> None:
     """Read-only SQL, also while a run writes: sql "FROM pairs LIMIT 5" --format csv."""
-    end(lambda: _sql(statement, store, form, out, wide))
+    end(lambda: _sql(statement, store, "json" if as_json else form, out, wide))
 
 
 def query(
@@ -35,7 +37,7 @@ def query(
     as_json: JsonOption = False,
     wide: WideOption = False,
 ) -> None:
-    """Ask a shipped query, for example: query gap_by_iteration."""
+    """Ask a shipped query, with its parameters as name=value; without a name, list them: query gap_by_iteration."""
     end(lambda: _query(name, parameters or [], store, as_json, wide))
 
 
@@ -45,7 +47,7 @@ def lineage(
     as_json: JsonOption = False,
     wide: WideOption = False,
 ) -> None:
-    """From a result back to the raw judge replies, or from a prompt to all that was made of it."""
+    """From a result back to the raw judge replies, or from a prompt to all that was made of it: lineage M_2 --json."""
     end(lambda: _lineage(target, store, as_json, wide))
 
 
@@ -67,13 +69,18 @@ def _write(answer: Any, form: str, out: Path | None, wide: bool) -> None:
 
         parquet.write_table(answer, out)
     elif form == "csv":
-        answer.to_pandas().to_csv(out or sys.stdout, index=False)
+        answer.to_pandas(integer_object_nulls=True).to_csv(out or sys.stdout, index=False)
     elif form == "json":
-        answer.to_pandas().to_json(out or sys.stdout, orient="records", lines=True, date_format="iso")
+        _write_lines(answer, out)
     else:
         show(f"{answer.num_rows} rows", answer.to_pylist(), wide=wide)
     if out:
         print(f"{answer.num_rows} rows in {out}", file=sys.stderr)
+
+
+def _write_lines(answer: Any, out: Path | None) -> None:
+    with out.open("w", encoding="utf-8") if out else contextlib.nullcontext(sys.stdout) as file:
+        file.writelines(f"{json_line(row)}\n" for batch in answer.to_batches() for row in batch.to_pylist())
 
 
 def _shell(store: Store) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,29 +11,31 @@ from typing import Annotated
 
 import typer
 
-from toolkit.commands.common import DEFAULT, end, reading
+from toolkit.commands.common import DEFAULT, JsonOption, end, reading, show
 from toolkit.errors import InputError
-from toolkit.reporting.board_files import LEGEND, table_of, write_board
-from toolkit.reporting.leaderboard import leaderboard as made_of
-from toolkit.reporting.leaderboard import without_diagnostics
 
 
 def leaderboard(
-    stores: Annotated[
-        list[Path] | None, typer.Argument(help="Store files; the default one where none is named.")
+    store: Annotated[
+        list[Path] | None, typer.Option(help=f"The DuckDB file; may be repeated.  [default: {DEFAULT}]")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for leaderboard.md, .csv, .json and .html.")] = None,
     published: Annotated[bool, typer.Option("--published", help="Show the paper's rows beside.")] = False,
     everything: Annotated[
         bool, typer.Option("--all", help="Print the diagnostic columns too; the files always have them.")
     ] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Models against suites with intervals and paired tests: leaderboard runs/store.duckdb --out reports."""
-    end(lambda: _leaderboard(stores or [DEFAULT], out, (published, everything)))
+    """Models against suites with intervals and paired tests: leaderboard --out reports."""
+    end(lambda: _leaderboard(store or [DEFAULT], out, published, (everything, as_json)))
 
 
-def _leaderboard(paths: Sequence[Path], out: Path | None, shown: tuple[bool, bool]) -> None:
-    published, everything = shown
+def _leaderboard(paths: Sequence[Path], out: Path | None, published: bool, shown: tuple[bool, bool]) -> None:
+    from toolkit.reporting import board_files
+    from toolkit.reporting.leaderboard import leaderboard as made_of
+    from toolkit.reporting.leaderboard import without_diagnostics
+
+    everything, as_json = shown
     with ExitStack() as stack:
         board = made_of([stack.enter_context(reading(path)) for path in paths], published)
     if not board.columns:
@@ -39,9 +43,12 @@ def _leaderboard(paths: Sequence[Path], out: Path | None, shown: tuple[bool, boo
             "nothing was evaluated in " + ", ".join(map(str, paths)),
             remedy="python -m toolkit evaluate MODEL --suite FILE",
         )
-    printed = board if everything else without_diagnostics(board)
-    print(f"{table_of(printed).text()}\n\n{LEGEND}")
-    if left := len(board.columns) - len(printed.columns):
-        print(f"{left} diagnostic columns (how answers were read) are not shown; --all shows them")
-    for path in write_board(board, out) if out else ():
-        print(f"written: {path}")
+    if as_json:
+        show("", json.loads(board_files.as_json(board)), as_json=True)
+    else:
+        printed = board if everything else without_diagnostics(board)
+        print(f"{board_files.table_of(printed).text()}\n\n{board_files.LEGEND}")
+        if left := len(board.columns) - len(printed.columns):
+            print(f"{left} diagnostic columns (how answers were read) are not shown; --all shows them")
+    for path in board_files.write_board(board, out) if out else ():
+        print(f"written: {path}", file=sys.stderr)

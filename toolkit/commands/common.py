@@ -1,8 +1,11 @@
-"""What the commands share: the store they ask, how they print, how they end."""
+"""What the commands share: the store they ask, how they print, how they end.
+
+What one command alone needs of evaluation, diagnostics, reporting and the recipes it imports inside its functions:
+`toolkit --help` would load all of it to show none.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,22 +13,26 @@ from typing import Annotated, Any
 
 import typer
 
+from toolkit.console import guarded
+from toolkit.errors import StoreError
 from toolkit.provenance import capture
-from toolkit.recipes.run import STORE, guarded
+from toolkit.reporting.json_lines import json_line
 from toolkit.reporting.tables import table
 from toolkit.store.database import Store
+from toolkit.store.serving import DEFAULT as DEFAULT
 from toolkit.store.serving import open_reader
 
 StoreOption = Annotated[Path, typer.Option("--store", help="The DuckDB file.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]
 WideOption = Annotated[bool, typer.Option("--wide", help="Whole texts instead of their beginnings.")]
 CELL = 60  # characters of a text in a table
-DEFAULT = STORE
 
 
 @contextmanager
-def writing(path: Path, command: str) -> Iterator[tuple[Store, str]]:
-    """The store open for writing, and the id of this launch, which every new row bears."""
+def writing(path: Path, command: str, *, new: bool = False) -> Iterator[tuple[Store, str]]:
+    """The store open for writing, and the id of this launch, which every new row bears. new: it is made if need be."""
+    if not new and not path.exists():
+        raise StoreError(f"no store {path}", remedy="run a recipe or import a set first, or name the file with --store")
     launch = capture(command, {})
     with Store(path) as store:
         store.insert("launch", [{**vars(launch), "arguments": list(launch.arguments)}])
@@ -42,10 +49,15 @@ def end(action: Callable[[], None]) -> None:
     raise typer.Exit(guarded(action))
 
 
+def say(text: str, row: Mapping[str, Any], *, as_json: bool) -> None:
+    """What a command did: in words, or as one JSON object."""
+    print(json_line(row) if as_json else text)
+
+
 def show(title: str, rows: Sequence[Mapping[str, Any]], *, as_json: bool = False, wide: bool = False) -> None:
     """Rows as a table, or as one JSON object a line."""
     if as_json:
         for row in rows:
-            print(json.dumps(row, default=str, ensure_ascii=False))
+            print(json_line(row))
     else:
         print(table(title, rows, 0 if wide else CELL).text() if rows else f"{title}: none")

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end, reading
-from toolkit.diagnostics.collapse import Verdict
-from toolkit.diagnostics.diagnose import diagnose as measured
-from toolkit.diagnostics.measure import Measuring
-from toolkit.diagnostics.run_sets import recipe_of
+from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end, reading, say
 from toolkit.lab import Lab
 from toolkit.provenance import capture
 from toolkit.safe_text import one_line
 from toolkit.store.database import Store
+
+if TYPE_CHECKING:
+    from toolkit.diagnostics.collapse import Verdict
 
 
 def diagnose(
@@ -32,18 +30,20 @@ def diagnose(
     as_json: JsonOption = False,
 ) -> None:
     """Gaps, likelihoods, similarity and exact gradients of every pair, and a verdict: diagnose temporal."""
-    end(lambda: _diagnose(run, Measuring(dtype, blocks), (gradients, after), (store, as_json)))
+    end(lambda: _diagnose(run, (dtype, blocks), (gradients, after), (store, as_json)))
 
 
-def _diagnose(run: str, how: Measuring, what: tuple[bool, bool], where: tuple[Path, bool]) -> None:
+def _diagnose(run: str, how: tuple[str, int | None], what: tuple[bool, bool], where: tuple[Path, bool]) -> None:
+    from toolkit.diagnostics.diagnose import diagnose as measured
+    from toolkit.diagnostics.measure import Measuring
+    from toolkit.diagnostics.run_sets import recipe_of
+
     path, as_json = where
     with reading(path) as store:
         recipe = recipe_of(store, run)
     with Lab(recipe, Store(path), capture("diagnose", recipe.resolved())) as lab:
-        verdict = measured(lab, run, how, gradients=what[0], after=what[1])
-    print(json.dumps(asdict(verdict), ensure_ascii=False) if as_json else told(verdict))
-    if not as_json:
-        print(f"\nreport: python -m toolkit report {run} --store {path}")
+        verdict = measured(lab, run, Measuring(*how), gradients=what[0], after=what[1])
+    say(f"{told(verdict)}\n\nreport: toolkit report {run} --store {path}", asdict(verdict), as_json=as_json)
 
 
 def told(verdict: Verdict) -> str:

@@ -31,7 +31,7 @@ REFERENCES = (
 
 
 def doctor(store: StoreOption = DEFAULT, as_json: JsonOption = False) -> None:
-    """Migrate an older store and check it: fingerprints of every version, contents of every pair, references."""
+    """Migrate an older store and check it, fingerprints, contents of every pair and references: doctor --json."""
     end(lambda: _doctor(store, as_json))
 
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end, show
 from toolkit.commands.judges import ConfigOption, SetOption, find_model
 from toolkit.config import load
-from toolkit.evaluation.answers import Graded
-from toolkit.evaluation.statistics import interval
-from toolkit.evaluation.suite import load_suite, run
 from toolkit.lab import Lab
 from toolkit.provenance import capture
 from toolkit.recipes.run import find_config
 from toolkit.store.database import Store
+
+if TYPE_CHECKING:
+    from toolkit.evaluation.answers import Graded
 
 
 def evaluate(
@@ -28,13 +28,15 @@ def evaluate(
     store: StoreOption = DEFAULT,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure a model by the tests of a suite: evaluate M_2 --suite quick --limit 10."""
+    """Measure a model by the tests of a suite: evaluate temporal/M_2 --suite quick --limit 10."""
     end(lambda: _evaluate((model, suite, limit), (config, tuple(set_ or ())), store, as_json))
 
 
 def _evaluate(
     what: tuple[str, Path, int | None], settings: tuple[Path | None, tuple[str, ...]], store: Path, as_json: bool
 ) -> None:
+    from toolkit.evaluation.suite import load_suite, run
+
     name, suite, limit = what
     tests = load_suite(suite, limit)
     config, changes = settings
@@ -46,6 +48,8 @@ def _evaluate(
 
 
 def _rows(test: str, graded: Graded) -> list[dict[str, object]]:
+    from toolkit.evaluation.statistics import interval
+
     rows: list[dict[str, object]] = []
     for score in graded.scores:
         same = (score.task, score.metric, score.settings)

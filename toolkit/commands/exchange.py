@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, WideOption, end, reading, show, writing
+from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, WideOption, end, reading, say, show, writing
 from toolkit.commands.sets import Reference
 from toolkit.errors import RecipeError
 from toolkit.exchange import published
@@ -31,9 +31,10 @@ def import_(
     shape: Annotated[str, typer.Option(help="The file's shape; auto finds it from the columns.")] = "auto",
     message: Annotated[str, typer.Option(help="Kept with the version.")] = "",
     store: StoreOption = DEFAULT,
+    as_json: JsonOption = False,
 ) -> None:
     """Preference data as a new version; rows that are no pair are kept with their reason: import hh.jsonl.gz hh."""
-    end(lambda: _import(source, name, shape, message, store))
+    end(lambda: _import(source, name, (shape, message), store, as_json))
 
 
 def export(
@@ -41,9 +42,10 @@ def export(
     target: Annotated[Path, typer.Argument(help="Folder, or file, to write.")],
     shape: Annotated[str, typer.Option(help="jsonl, parquet, openrlhf, trl, trl-implicit, sharegpt or hf.")] = "jsonl",
     store: StoreOption = DEFAULT,
+    as_json: JsonOption = False,
 ) -> None:
     """A version in a trainer's shape, with a manifest by which it comes back: export guided@1 out --shape trl."""
-    end(lambda: _export(reference, target, shape, store))
+    end(lambda: _export(reference, (target, shape), store, as_json))
 
 
 def import_responses(
@@ -51,18 +53,20 @@ def import_responses(
     model: Annotated[str, typer.Option(help="The generator's name.")],
     role: Annotated[str, typer.Option(help="past, present, future or unknown.")] = "unknown",
     store: StoreOption = DEFAULT,
+    as_json: JsonOption = False,
 ) -> None:
     """Published answers of a model in a role: import-responses phi-2.jsonl --model phi-2 --role past."""
-    end(lambda: _import_responses(file, model, role, store))
+    end(lambda: _import_responses(file, (model, role), store, as_json))
 
 
 def import_scores(
     file: Annotated[Path, typer.Argument(help="score, and response, or instruction with generator or output.")],
     judge: Judge,
     store: StoreOption = DEFAULT,
+    as_json: JsonOption = False,
 ) -> None:
     """Scores of stored answers by an outside judge: import-scores scores.jsonl --judge gpt."""
-    end(lambda: _import_scores(file, judge, store))
+    end(lambda: _import_scores(file, judge, store, as_json))
 
 
 def pair(
@@ -72,9 +76,10 @@ def pair(
     past: Annotated[str | None, typer.Option(help="The past model.")] = None,
     future: Annotated[str | None, typer.Option(help="The future model; without it, phase 1.")] = None,
     store: StoreOption = DEFAULT,
+    as_json: JsonOption = False,
 ) -> None:
     """Temporal pairs of published answers: pair phi --past phi-2 --present phi-2-sft --future phi-2-dpo --judge gpt."""
-    end(lambda: _pair(name, published.Roles(past, present, future), judge, store))
+    end(lambda: _pair(name, published.Roles(past, present, future), judge, store, as_json))
 
 
 def overlap(
@@ -84,7 +89,8 @@ def overlap(
     as_json: JsonOption = False,
     wide: WideOption = False,
 ) -> None:
-    """Prompts that occur in evaluation sets, with the evidence; without --eval, near-duplicates among themselves."""
+    """Prompts that occur in evaluation sets, with the evidence; without --eval, near-duplicates among themselves:
+    overlap guided@1 --eval human_eval."""
     end(lambda: _overlap(reference, evals or [], store, as_json, wide))
 
 
@@ -100,8 +106,9 @@ def filter_(
     length_ratio: Annotated[float, typer.Option(help="Drop pairs whose lengths are further apart.")] = 0.0,
     name: Annotated[str, typer.Option(help="Name of the result; the same name where none is given.")] = "",
     store: StoreOption = DEFAULT,
+    as_json: JsonOption = False,
 ) -> None:
-    """What filters keep, as the next version, each drop with its reason: filter guided --min-gap 0.5."""
+    """What filters keep, as the next version, each drop with its reason: filter guided@1 --min-gap 0.5 --name clean."""
 
     def chosen() -> list[filters.Filter]:
         return [
@@ -113,46 +120,52 @@ def filter_(
             *([filters.length_ratio(length_ratio)] if length_ratio else []),
         ]
 
-    end(lambda: _filter(reference, chosen(), name or None, store))
+    end(lambda: _filter(reference, chosen(), name or None, store, as_json))
 
 
-def _import(source: str, name: str, shape: str, message: str, path: Path) -> None:
-    with writing(path, "import") as (store, launch):
+def _import(source: str, name: str, how: tuple[str, str], path: Path, as_json: bool) -> None:
+    shape, message = how
+    with writing(path, "import", new=True) as (store, launch):
         made, found, aside = import_pairs(store, source, name, launch, shape=shape, message=message)
     known = "is there already as" if found else "is"
-    print(f"{source} {known} {made.id}: {len(made.pairs)} pairs, {aside.total()} rows set aside")
-    for reason, count in aside.most_common():
-        print(f"  {count} {reason}")
-    if aside:
-        print(f"look: python -m toolkit sql \"FROM rejected_rows WHERE pair_set = '{made.id}'\" --store {path}")
+    look = f"look: python -m toolkit sql \"FROM rejected_rows WHERE pair_set = '{made.id}'\" --store {path}"
+    lines = [f"{source} {known} {made.id}: {len(made.pairs)} pairs, {aside.total()} rows set aside"]
+    lines += [*(f"  {count} {reason}" for reason, count in aside.most_common()), *([look] if aside else [])]
+    row = {"set": made.id, "pairs": len(made.pairs), "fingerprint": made.fingerprint, "known": found}
+    say("\n".join(lines), {**row, "set_aside": aside.total(), "reasons": dict(aside.most_common())}, as_json=as_json)
 
 
-def _export(reference: str, target: Path, shape: str, path: Path) -> None:
+def _export(reference: str, what: tuple[Path, str], path: Path, as_json: bool) -> None:
+    target, shape = what
     with writing(path, "export") as (store, _):
         version = resolve(store, reference)
         written = export_pairs(store, version.id, target, shape)
-    print(f"{version.id}: {version.size} pairs in {written}, fingerprint {version.fingerprint}")
+    row = {"set": version.id, "pairs": version.size, "path": str(written), "fingerprint": version.fingerprint}
+    told = f"{version.id}: {version.size} pairs in {written}, fingerprint {version.fingerprint}"
+    say(told, row, as_json=as_json)
 
 
-def _import_responses(file: Path, model: str, role: str, path: Path) -> None:
+def _import_responses(file: Path, whose: tuple[str, str], path: Path, as_json: bool) -> None:
+    model, role = whose
     if role not in ("past", "present", "future", "unknown"):
         raise RecipeError(f"--role {role!r}", remedy="one of past, present, future, unknown")
     named: Role = role  # type: ignore[assignment]
-    with writing(path, "import-responses") as (store, launch):
+    with writing(path, "import-responses", new=True) as (store, launch):
         counts = published.import_responses(store, file, model, named, launch)
-    _told(f"answers of {model} as {role}", counts)
+    _told(f"answers of {model} as {role}", counts, as_json)
 
 
-def _import_scores(file: Path, judge: str, path: Path) -> None:
+def _import_scores(file: Path, judge: str, path: Path, as_json: bool) -> None:
     with writing(path, "import-scores") as (store, launch):
         counts = published.import_scores(store, file, judge, launch)
-    _told(f"scores by {judge}", counts)
+    _told(f"scores by {judge}", counts, as_json)
 
 
-def _pair(name: str, roles: published.Roles, judge: str, path: Path) -> None:
+def _pair(name: str, roles: published.Roles, judge: str, path: Path, as_json: bool) -> None:
     with writing(path, "pair") as (store, launch):
         made = published.pair_published(store, name, roles, judge, launch)
-    print(f"{made.id}: {len(made.pairs)} pairs, {len(made.drops)} prompts without one")
+    row = {"set": made.id, "pairs": len(made.pairs), "without": len(made.drops), "fingerprint": made.fingerprint}
+    say(f"{made.id}: {len(made.pairs)} pairs, {len(made.drops)} prompts without one", row, as_json=as_json)
 
 
 def _overlap(reference: str, evals: Sequence[str], path: Path, as_json: bool, wide: bool) -> None:
@@ -162,13 +175,14 @@ def _overlap(reference: str, evals: Sequence[str], path: Path, as_json: bool, wi
     show(f"{reference}: {len(rows)} {what}", rows, as_json=as_json, wide=wide)
 
 
-def _filter(reference: str, chosen: Sequence[filters.Filter], name: str | None, path: Path) -> None:
+def _filter(reference: str, chosen: Sequence[filters.Filter], name: str | None, path: Path, as_json: bool) -> None:
     if not chosen:
         raise RecipeError("no filter was named", remedy="for example --min-gap 0.5, --finished or --eval human_eval")
     with writing(path, "filter") as (store, launch):
         before = resolve(store, reference)
         made = filters.apply(store, before.id, chosen, name, launch)
-    print(f"{before.id} -> {made.id}: {before.size} pairs, {len(made.pairs)} kept")
+    row = {"of": before.id, "set": made.id, "pairs": len(made.pairs), "fingerprint": made.fingerprint}
+    say(f"{before.id} -> {made.id}: {before.size} pairs, {len(made.pairs)} kept", row, as_json=as_json)
 
 
 def _evals(names: Sequence[str] | None) -> list[EvalSet]:
@@ -179,7 +193,9 @@ def _evals(names: Sequence[str] | None) -> list[EvalSet]:
     return made
 
 
-def _told(what: str, counts: published.Counts) -> None:
-    print(f"{counts.taken} {what}, {counts.known} of them known before, {len(counts.rejected)} rows set aside")
-    for reason, count in counts.reasons.items():
-        print(f"  {count} {reason}")
+def _told(what: str, counts: published.Counts, as_json: bool) -> None:
+    aside = len(counts.rejected)
+    lines = [f"{counts.taken} {what}, {counts.known} of them known before, {aside} rows set aside"]
+    lines += [f"  {count} {reason}" for reason, count in counts.reasons.items()]
+    row = {"taken": counts.taken, "known": counts.known, "set_aside": aside, "reasons": counts.reasons}
+    say("\n".join(lines), row, as_json=as_json)

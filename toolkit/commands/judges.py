@@ -10,15 +10,11 @@ from typing import Annotated
 
 import typer
 
-from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end, reading, show
+from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end, reading, say, show
 from toolkit.commands.sets import Reference
 from toolkit.config import load as load_recipe
-from toolkit.demonstrations.rated import rated_answers, write_examples
 from toolkit.engines import checkpoint, embedded, find
 from toolkit.errors import InputError
-from toolkit.evaluation.judge_quality import MEANING, measure, scored_by
-from toolkit.judgments.judge import judging
-from toolkit.judgments.rubric import load_rubric
 from toolkit.lab import Lab
 from toolkit.pairs.versions import load
 from toolkit.provenance import capture
@@ -72,7 +68,7 @@ def judge_quality(
     store: StoreOption = DEFAULT,
     as_json: JsonOption = False,
 ) -> None:
-    """How good a judge is on labelled answers: judge-quality gold --judge M_1 --pairwise."""
+    """How good a judge is on labelled answers: judge-quality gold --judge temporal/M_1 --pairwise."""
     settings = Settings(judge, config, tuple(set_ or ()), store)
     end(lambda: _judge_quality(reference, settings, pairwise, as_json))
 
@@ -83,9 +79,10 @@ def judgement_examples(
     out: Annotated[Path, typer.Option(help="The .jsonl file to write, for sft.data.")],
     rubric: Annotated[str, typer.Option(help="A shipped rubric or a file.")] = "additive",
     store: StoreOption = DEFAULT,
+    as_json: JsonOption = False,
 ) -> None:
     """Rated answers with a judge's verdicts as EFT data: judgement-examples rated --judge M_0 --out eft.jsonl."""
-    end(lambda: _judgement_examples(reference, judge, (out, rubric), store))
+    end(lambda: _judgement_examples(reference, judge, (out, rubric), store, as_json))
 
 
 def find_model(lab: Lab, name: str) -> Model:
@@ -129,6 +126,8 @@ def _lab(command: str, settings: Settings) -> Iterator[tuple[Lab, Model]]:
 
 
 def _recipes_judge(lab: Lab) -> Model:
+    from toolkit.judgments.judge import judging
+
     settings = lab.recipe.judge
     if settings.method != "reward" and settings.by in ("present", "past"):
         raise InputError(
@@ -138,6 +137,8 @@ def _recipes_judge(lab: Lab) -> Model:
 
 
 def _rescore(reference: str, settings: Settings, as_json: bool) -> None:
+    from toolkit.evaluation.judge_quality import scored_by
+
     with _lab("rescore", settings) as (lab, model):
         version = load(lab.store, reference)
         sides = {answer for pair in version.pairs for answer in (pair.chosen, pair.rejected)}
@@ -147,7 +148,10 @@ def _rescore(reference: str, settings: Settings, as_json: bool) -> None:
     show(f"{version.id}: {len(version.pairs)} pairs by every judge that scored both sides", rows, as_json=as_json)
 
 
-def _judgement_examples(reference: str, judge: str, file: tuple[Path, str], path: Path) -> None:
+def _judgement_examples(reference: str, judge: str, file: tuple[Path, str], path: Path, as_json: bool) -> None:
+    from toolkit.demonstrations.rated import rated_answers, write_examples
+    from toolkit.judgments.rubric import load_rubric
+
     out, rubric = file
     with reading(path) as store:
         rows = store.query("SELECT id FROM model WHERE $name IN (name, id)", {"name": judge})
@@ -155,10 +159,13 @@ def _judgement_examples(reference: str, judge: str, file: tuple[Path, str], path
             raise InputError(f"{len(rows)} models are called {judge!r}", remedy="name a stored judge by its id")
         answers = rated_answers(store, reference, rows[0]["id"], load_rubric(rubric))
     write_examples(answers, out)
-    print(f'{len(answers)} examples in {out}; learn them with --set \'sft.data=["ift", "{out}"]\'')
+    told = f'{len(answers)} examples in {out}; learn them with --set \'sft.data=["ift", "{out}"]\''
+    say(told, {"file": str(out), "examples": len(answers)}, as_json=as_json)
 
 
 def _judge_quality(reference: str, settings: Settings, pairwise: bool, as_json: bool) -> None:
+    from toolkit.evaluation.judge_quality import measure
+
     with _lab("judge-quality", settings) as (lab, model):
         scores = measure(lab, model, reference, pairwise)
         rows = [_row(score) for score in scores]
@@ -170,6 +177,8 @@ def _judge_quality(reference: str, settings: Settings, pairwise: bool, as_json: 
 
 
 def _row(score: Score) -> dict[str, object]:
+    from toolkit.evaluation.judge_quality import MEANING
+
     point = score.metric.removeprefix("points_")
     meaning = MEANING.get(score.metric) or f"share of answers with {point} points, rounded"
     return {

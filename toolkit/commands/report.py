@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from toolkit.commands.common import DEFAULT, StoreOption, end, reading
-from toolkit.reporting.run_page import run_page, write_page
+from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end, reading, say
 
 
 def report(
@@ -19,14 +19,18 @@ def report(
         list[str] | None, typer.Option(help="A run to show beside; may be repeated. Else all from the same model.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for both files; else reports/ beside the store.")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """What a run shows, as one HTML page and as Markdown: report temporal --against self_rewarding."""
-    end(lambda: _report(run, store, against or (), out))
+    end(lambda: _report((run, against or ()), store, out, as_json))
 
 
-def _report(run: str, path: Path, against: Sequence[str], out: Path | None) -> None:
+def _report(what: tuple[str, Sequence[str]], path: Path, out: Path | None, as_json: bool) -> None:
+    from toolkit.reporting.run_page import run_page, write_page
+
+    run, against = what
     with reading(path) as store:
         page = run_page(store, run, against)
-    print(f"{page.verdict.verdict}: {page.verdict.headline}")
-    for written in write_page(page, out or path.parent / "reports"):
-        print(f"written: {written}")
+    written = [str(file) for file in write_page(page, out or path.parent / "reports")]
+    told = [f"{page.verdict.verdict}: {page.verdict.headline}", *(f"written: {file}" for file in written)]
+    say("\n".join(told), {**asdict(page.verdict), "written": written}, as_json=as_json)

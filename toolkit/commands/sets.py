@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, WideOption, end, reading, show, writing
+from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, WideOption, end, reading, say, show, writing
 from toolkit.pairs.diff import diff as difference
 from toolkit.pairs.versions import delete as remove
 from toolkit.pairs.versions import load, resolve
@@ -51,9 +51,10 @@ def tag(
     reference: Reference,
     name: Annotated[str, typer.Argument(help="The tag; naming another version moves it.")],
     store: StoreOption = DEFAULT,
+    as_json: JsonOption = False,
 ) -> None:
-    """Name a version: tag guided@3 paper."""
-    end(lambda: _tag(reference, name, store))
+    """Name a version: tag guided@2 paper."""
+    end(lambda: _tag(reference, name, store, as_json))
 
 
 def delete(
@@ -61,9 +62,10 @@ def delete(
     reason: Annotated[str, typer.Option(help="Kept beside the deletion.")] = "",
     force: Annotated[bool, typer.Option(help="Also where a model, score or tag refers to it.")] = False,
     store: StoreOption = DEFAULT,
+    as_json: JsonOption = False,
 ) -> None:
-    """Delete a version and the pairs that no other one holds: delete guided@3 --reason "wrong judge"."""
-    end(lambda: _delete(reference, reason, force, store))
+    """Delete a version and the pairs that no other one holds: delete clean@1 --reason "wrong judge"."""
+    end(lambda: _delete(reference, (reason, force), store, as_json))
 
 
 def _sets(name: str, path: Path, as_json: bool) -> None:
@@ -98,14 +100,17 @@ def _diff(a: str, b: str, path: Path, as_json: bool, wide: bool) -> None:
     show("Pairs", [{column: row[column] for column in columns} for row in found.rows], wide=wide)
 
 
-def _tag(reference: str, name: str, path: Path) -> None:
+def _tag(reference: str, name: str, path: Path, as_json: bool) -> None:
     with writing(path, "tag") as (store, launch):
         version = name_version(store, reference, name, launch)
-    print(f"{version.name}@{name} is {version.id}")
+    row = {"set": version.id, "tag": name, "fingerprint": version.fingerprint}
+    say(f"{version.name}@{name} is {version.id}", row, as_json=as_json)
 
 
-def _delete(reference: str, reason: str, force: bool, path: Path) -> None:
+def _delete(reference: str, how: tuple[str, bool], path: Path, as_json: bool) -> None:
+    reason, force = how
     with writing(path, "delete") as (store, launch):
         size = resolve(store, reference).size
         version = remove(store, reference, launch, reason=reason, force=force)
-    print(f"deleted {version.id} ({size} pairs); its number will not be given again")
+    row = {"deleted": version.id, "pairs": size, "fingerprint": version.fingerprint, "reason": reason}
+    say(f"deleted {version.id} ({size} pairs); its number will not be given again", row, as_json=as_json)

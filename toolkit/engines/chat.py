@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from toolkit.errors import InputError
 
 Messages = Sequence[Mapping[str, str]]
+TOGETHER = 1024  # conversations encoded at once
 _MARK = "\ue000{}\ue001"  # private-use characters around a number: stands in for a content while the template runs
 
 
@@ -31,6 +32,7 @@ class Chat:
         self.eos_token: str = tokenizer.eos_token
         self.eos_id: int = tokenizer.eos_token_id
         self._special = re.compile("|".join(re.escape(text) for text in sorted(_specials(tokenizer), key=len)[::-1]))
+        self._special_ids = frozenset(tokenizer.convert_tokens_to_ids(sorted(_specials(tokenizer))))
         self.check()
 
     @classmethod
@@ -57,9 +59,17 @@ class Chat:
 
     def tokens(self, messages: Messages, reply_start: str = "") -> tuple[int, ...]:
         """The same as token ids, contents encoded as ordinary text."""
-        if any(self.contains_special(message["content"]) for message in messages) or self.contains_special(reply_start):
-            return self._tokens_apart(messages, reply_start)
-        return self.encode(self.text(messages, reply_start))
+        return next(self.tokens_of([messages], reply_start))
+
+    def tokens_of(self, conversations: Sequence[Messages], reply_start: str = "") -> Iterator[tuple[int, ...]]:
+        """`tokens` of many, in order: encoded together, which takes all cores."""
+        for start in range(0, len(conversations), TOGETHER):
+            some = conversations[start : start + TOGETHER]
+            plain = [not self._any_special(messages, reply_start) for messages in some]
+            texts = [self.text(messages, reply_start) for messages, one in zip(some, plain, strict=True) if one]
+            encoded = iter(self.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else ())
+            for messages, one in zip(some, plain, strict=True):
+                yield tuple(next(encoded)) if one else self._tokens_apart(messages, reply_start)
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Rendered text as token ids; control tokens count as such, nothing is added."""
@@ -69,13 +79,36 @@ class Chat:
         """Whether the text spells one of the tokenizer's control tokens."""
         return bool(self._special.search(text))
 
-    def score_position(
+    def score_positions(
+        self, conversations: Sequence[Messages], lead: str, labels: Sequence[str]
+    ) -> tuple[list[tuple[int, ...]], dict[str, int]]:
+        """Tokens of each conversation up to where the assistant would write a label after `lead`, and the labels'
+        tokens there.
+
+        Every label is encoded in place behind the first conversation. The text behind a conversation's last control
+        token is the same in all, and no token reaches across one, so the others are encoded once and cut alike.
+        """
+        if not conversations:
+            return [], {}
+        head, following = self._score_position(conversations[0], lead, labels)
+        whole = list(self.tokens_of(conversations, lead + labels[0]))
+        tail = self._behind_specials(whole[0])
+        cut = len(whole[0]) - len(head)
+        if tail and all(self._behind_specials(tokens) == tail for tokens in whole):
+            return [tokens[:-cut] for tokens in whole], following
+        apart = [self._score_position(messages, lead, labels) for messages in conversations]
+        if any(found != following for _, found in apart):
+            raise InputError(
+                f"a label after {lead!r} has another token in another conversation",
+                where=self.path,
+                remedy="set judge.method = 'generated'",
+            )
+        return [tokens for tokens, _ in apart], following
+
+    def _score_position(
         self, messages: Messages, lead: str, labels: Sequence[str]
     ) -> tuple[tuple[int, ...], dict[str, int]]:
-        """Tokens up to where the assistant would write a label after `lead`, and the label's token there.
-
-        Found by encoding every label in place: the longest common prefix, then one distinct token for each.
-        """
+        """By encoding every label in place: the longest common prefix, then one distinct token for each."""
         encoded = {label: self.tokens(messages, lead + label) for label in labels}
         first, last = min(encoded.values()), max(encoded.values())
         shared = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
@@ -87,6 +120,14 @@ class Chat:
                 remedy="set judge.method = 'generated', or a rubric with another lead",
             )
         return first[:shared], following
+
+    def _any_special(self, messages: Messages, reply_start: str) -> bool:
+        return any(map(self.contains_special, (*(message["content"] for message in messages), reply_start)))
+
+    def _behind_specials(self, tokens: tuple[int, ...]) -> tuple[int, ...]:
+        """What follows the last control token; empty where there is none."""
+        last = next((i for i in range(len(tokens) - 1, -1, -1) if tokens[i] in self._special_ids), len(tokens))
+        return tokens[last + 1 :]
 
     def check_parts(self) -> None:
         """A template and an EOS, without which nothing can be rendered or ended."""

@@ -77,6 +77,12 @@ def same_but_weights(one: Path, other: Path) -> bool:
     return a == b and template_digest(one) == template_digest(other)
 
 
+def has_template(path: Path) -> bool:
+    """Whether the directory holds a chat template."""
+    settings = path / "tokenizer_config.json"
+    return (path / "chat_template.jinja").exists() or (settings.exists() and bool(_json(settings).get("chat_template")))
+
+
 def adopt_tokenizer(source: Path, target: Path) -> None:
     """Give a trained checkpoint the tokenizer, template and stop tokens of its parent, file by file."""
     for name in TOKENIZER_FILES:

@@ -51,7 +51,7 @@ def prepare() -> Path:
     final = prepared()
     if final.is_dir():
         return final
-    source = _gguf()
+    source = packaged()
     final.parent.mkdir(parents=True, exist_ok=True)
     print(f"preparing {NAME} once, in {final} (about half a minute)", file=sys.stderr, flush=True)
     work = Path(tempfile.mkdtemp(prefix=".preparing-", dir=final.parent))
@@ -65,7 +65,8 @@ def prepare() -> Path:
     return final
 
 
-def _gguf() -> Path:
+def packaged() -> Path:
+    """The weights in the installed package. Raises InputError where it is not installed."""
     spec = importlib.util.find_spec(PACKAGE)
     folders = [Path(place) for place in (spec.submodule_search_locations or [])] if spec else []
     files = [path for folder in folders for path in sorted(folder.glob("*.gguf"))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from toolkit.engines import embedded
+from toolkit.engines import checkpoint, embedded
 from toolkit.errors import InputError
 
 _HUB_PATTERNS = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model", "merges.txt"]
@@ -15,6 +15,26 @@ def is_local(name: str) -> bool:
     return embedded.prepared().is_dir() if name == embedded.NAME else Path(name).is_dir()
 
 
+def check(name: str, *, trust_remote_code: bool = False) -> bool:
+    """Whether the model was found on this machine, complete and with a chat template; False: a hub id, not looked up.
+
+    Nothing is made or downloaded. Raises InputError where no engine could load it.
+    """
+    if name == embedded.NAME and not embedded.prepared().is_dir():
+        embedded.packaged()
+        return True
+    path = embedded.prepared() if name == embedded.NAME else Path(name).expanduser()
+    if not path.is_dir():
+        _check_hub_id(name)
+        return False
+    checkpoint.verify(path, trust_remote_code=trust_remote_code)
+    if not checkpoint.has_template(path):
+        raise InputError(
+            "the model has no chat template", where=path, remedy="name an instruct model, or add chat_template.jinja"
+        )
+    return True
+
+
 def resolve(name: str) -> Path:
     """The directory of a model: the embedded one, a path, or a download of a hub id."""
     if name == embedded.NAME:
@@ -22,9 +42,13 @@ def resolve(name: str) -> Path:
     path = Path(name).expanduser()
     if path.is_dir():
         return path.resolve()
+    _check_hub_id(name)
+    return _download(name)
+
+
+def _check_hub_id(name: str) -> None:
     if name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise InputError(f"no model {name!r}", remedy=f"name a directory, a hub id, or {embedded.NAME!r}")
-    return _download(name)
 
 
 def _download(name: str) -> Path:

@@ -20,6 +20,10 @@ def open_engine(path: Path, settings: Settings, trust_remote_code: bool) -> Engi
             from toolkit.engines.vllm import VllmEngine
 
             return VllmEngine(path, settings, trust_remote_code)
+        case "ray":
+            from toolkit.engines.ray import RayEngine
+
+            return RayEngine(path, settings, trust_remote_code)
         case "transformers":
             from toolkit.engines.transformers import TransformersEngine
 

@@ -53,8 +53,9 @@ class Likelihood:
 class Completion:
     """The answer to the request of the same id.
 
-    text: without special tokens; tokens: how many were generated, the end token included;
-    logprobs: token id -> log-probability, for a request with score_tokens; likelihood: for one with a continuation.
+    text: without special tokens; tokens: how many were generated, the end token included; reused: tokens of the
+    prompt that were not computed, since the engine knew them from another request; logprobs: token id ->
+    log-probability, for a request with score_tokens; likelihood: for one with a continuation.
     """
 
     id: str
@@ -63,6 +64,7 @@ class Completion:
     finish: Finish = "stop"
     logprobs: Mapping[int, float] | None = None
     likelihood: Likelihood | None = None
+    reused: int = 0
 
 
 class Engine(Protocol):

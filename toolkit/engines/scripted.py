@@ -31,13 +31,11 @@ class ScriptedEngine:
 
     def complete(self, requests: Sequence[Request]) -> Iterator[Completion]:
         for request in sorted(requests, key=lambda request: self._hash(request, "order")):
-            time.sleep(self._delay)
+            if self._delay:
+                time.sleep(self._delay)
             if self._left == 0:
-                raise EngineError(
-                    "the scripted engine dies here, as told",
-                    where="engine.options.die_after",
-                    remedy="run again: finished answers are stored",
-                )
+                told = "the scripted engine dies here, as told"
+                raise EngineError(told, where="engine.options.die_after", remedy="leave die_after out")
             self._left = None if self._left is None else self._left - 1
             yield self._answer(request)
 
@@ -69,5 +67,6 @@ class ScriptedEngine:
         return Completion(request.id, tokens=1, logprobs=logprobs)
 
     def _hash(self, request: Request, purpose: str) -> int:
-        told = f"{self._salt}|{purpose}|{request.tokens}|{request.seed}|{request.sampling}"
+        drawn = "" if request.score_tokens else f"{request.seed}|{request.sampling}"  # a score is no draw
+        told = f"{self._salt}|{purpose}|{request.tokens}|{drawn}"
         return int.from_bytes(hashlib.sha256(told.encode()).digest()[:8], "big")

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -222,9 +223,9 @@ def _request(request: Request) -> dict[str, Any]:
 
 
 def _completion(message: dict[str, Any]) -> Completion:
+    made = Completion(message["id"], tokens=message["tokens"], reused=message.get("reused", 0))
     if "logprobs" in message:
-        logprobs = {int(token): value for token, value in message["logprobs"].items()}
-        return Completion(message["id"], tokens=message["tokens"], logprobs=logprobs)
+        return replace(made, logprobs={int(token): value for token, value in message["logprobs"].items()})
     if "likelihood" in message:
-        return Completion(message["id"], tokens=1, likelihood=Likelihood(message["likelihood"], message["greedy"]))
-    return Completion(message["id"], message["text"], message["tokens"], message["finish"])
+        return replace(made, likelihood=Likelihood(message["likelihood"], message["greedy"]))
+    return replace(made, text=message["text"], finish=message["finish"])

@@ -10,7 +10,7 @@ own reply is parsed. Draws differ by seed; the expected-score method is exact an
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
@@ -143,28 +143,43 @@ def _served(lab: Lab, rubric: Rubric, cases: Mapping[str, Case]) -> Iterator[Jud
 
 
 def _scored(lab: Lab, model: Model, rubric: Rubric, cases: Mapping[str, Case]) -> Iterator[Judgment]:
-    """Verdicts of a checkpoint. A judgement too long for the engine is unreadable, and not asked for."""
-    requests, labels = [], {}
-    for judgment, messages in cases.values():
-        request, labels[judgment.id] = _request(lab, model, rubric, (judgment, messages))
+    """Verdicts of a checkpoint. A judgement too long for the engine is unreadable, and not asked for.
+
+    Equal texts in equal places have one expected score, so it is computed once.
+    """
+    requests: list[Request] = []
+    alike: dict[object, list[str]] = {}
+    asked, labels = _requests(lab, model, rubric, list(cases.values()))
+    for request in asked:
         excess = len(request.tokens) + request.sampling.max_tokens - lab.recipe.engine.max_model_len
         if excess > 0:
             reason = f"the judge's prompt is {excess} tokens too long for engine.max_model_len"
-            yield replace(judgment, reply="", status="unreadable", reason=reason)
-        else:
-            requests.append(request)
-    for done in lab.engine(model).complete(requests):
-        yield _verdict(cases[done.id][0], done, rubric, labels[done.id])
+            yield replace(cases[request.id][0], reply="", status="unreadable", reason=reason)
+            continue
+        same = alike.setdefault(request.tokens if request.score_tokens else request.id, [])
+        same.append(request.id)
+        requests += [request] if len(same) == 1 else []
+    sharing = {same[0]: same for same in alike.values()}
+    for done in lab.complete(model, requests):
+        for id in sharing[done.id]:
+            yield _verdict(cases[id][0], done, rubric, labels)
 
 
-def _request(lab: Lab, model: Model, rubric: Rubric, case: Case) -> tuple[Request, Mapping[str, int]]:
-    judgment, messages = case
-    chat, sampling, seed = lab.chat(model), lab.recipe.judge.sampling, judgment.seed or 0
-    if judgment.method == "generated":
-        return Request(judgment.id, chat.tokens(messages), sampling, seed), {}
-    low, high = rubric.scale
-    tokens, labels = chat.score_position(messages, rubric.lead, [str(points) for points in range(low, high + 1)])
-    return Request(judgment.id, tokens, sampling, seed, tuple(labels.values())), labels
+def _requests(lab: Lab, model: Model, rubric: Rubric, cases: Sequence[Case]) -> tuple[list[Request], Mapping[str, int]]:
+    """One for each case, in order, and the labels' tokens where scores are expected ones."""
+    chat, sampling = lab.chat(model), lab.recipe.judge.sampling
+    conversations = [messages for _, messages in cases]
+    prompts: Iterable[tuple[int, ...]]
+    labels: Mapping[str, int]
+    if lab.recipe.judge.method == "generated":
+        prompts, labels = chat.tokens_of(conversations), {}
+    else:
+        low, high = rubric.scale
+        points = [str(score) for score in range(low, high + 1)]
+        prompts, labels = chat.score_positions(conversations, rubric.lead, points)
+    scored = tuple(labels.values())
+    both = zip(cases, prompts, strict=True)
+    return [Request(j.id, tokens, sampling, j.seed or 0, scored) for (j, _), tokens in both], labels
 
 
 def _verdict(judgment: Judgment, done: Completion, rubric: Rubric, labels: Mapping[str, int]) -> Judgment:

@@ -135,7 +135,7 @@ def _compare(
             continue
         asked[one.id] = one
         requests.append(request)
-    for done in lab.engine(model).complete(requests):
+    for done in lab.complete(model, requests):
         yield _chosen(asked[done.id], done, rubric)
 
 

@@ -31,11 +31,11 @@ MOST_SCORE = 1e6  # larger scores need more than 15 digits, and the packed key b
 MOST_DRAWS = 4096
 SLICE = 8_000_000  # answers; 21 million of them then take 2.9 GB, most of it cached blocks of the file
 
-_POOLS = """(
+POOLS = """(
     (r.role = 'present' AND r.model = $present) OR (r.role = 'past' AND r.model = $past)
     OR (r.role = 'future' AND r.model = $future)
 )"""
-_ANSWERS = f"{_POOLS} AND hash(r.prompt) % $slices = $slice"
+_ANSWERS = f"{POOLS} AND hash(r.prompt) % $slices = $slice"
 _VERDICTS = f"judgment j JOIN response r ON r.id = j.response WHERE {_ANSWERS} AND j.judge = $judge"
 
 # Exact: a double times 2^75 is a whole number from 1e-7 up, times 2^95 from 1e-13 up, and HUGEINT holds it times 1e9.
@@ -138,7 +138,7 @@ def select_in_sql(store: Store, asked: Selection, launch: str) -> Version:
 
     Raises InputError where the store holds answers or verdicts of more than one recipe for them.
     """
-    _check(store, asked)
+    check(store, asked)
     with store.transaction():
         _pick(store, asked)
         store.query(_PAIRS, {"judge_json": canonical(asked.judge)})
@@ -154,7 +154,7 @@ def select_in_sql(store: Store, asked: Selection, launch: str) -> Version:
 
 def _pick(store: Store, asked: Selection) -> None:
     """The temporary table `picked`, slice after slice: the winners of each prompt, by row number."""
-    answers = store.query(f"SELECT count(*) AS n FROM response r WHERE {_POOLS}", asked.pools)[0]["n"]
+    answers = store.query(f"SELECT count(*) AS n FROM response r WHERE {POOLS}", asked.pools)[0]["n"]
     slices = answers // SLICE + 1
     store.query(_EMPTY)
     for number in range(slices):
@@ -164,14 +164,14 @@ def _pick(store: Store, asked: Selection) -> None:
     store.query("DROP TABLE means")
 
 
-def _check(store: Store, asked: Selection) -> None:
+def check(store: Store, asked: Selection) -> None:
     """Refuse what has no one scale or order: missing pools, scores out of range, two recipes' answers or verdicts."""
     if not asked.pools["present"] or not asked.pools["past"]:
         raise InputError("no model for the present or the past", where="models", remedy="name both by their ids")
     remedy = "select with toolkit.pairs.pair, which takes the very answers of a run"
     scales = (
         "SELECT count(DISTINCT (rubric, method, sampling)) AS n, max(abs(score)) AS most, "
-        f"(SELECT max(r.draw) FROM response r WHERE {_POOLS}) AS draw FROM judgment WHERE judge = $judge"
+        f"(SELECT max(r.draw) FROM response r WHERE {POOLS}) AS draw FROM judgment WHERE judge = $judge"
     )
     found = store.query(scales, {**asked.pools, "judge": asked.judge})[0]
     if found["n"] > 1:
@@ -182,7 +182,7 @@ def _check(store: Store, asked: Selection) -> None:
             remedy=remedy,
         )
     twice = (
-        f"SELECT r.prompt, r.role, count(*) AS n, max(r.draw) AS last FROM response r WHERE {_POOLS} "
+        f"SELECT r.prompt, r.role, count(*) AS n, max(r.draw) AS last FROM response r WHERE {POOLS} "
         "GROUP BY ALL HAVING count(*) > max(r.draw) + 1 LIMIT 1"
     )
     for row in store.query(twice, asked.pools):

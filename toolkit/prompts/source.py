@@ -22,6 +22,13 @@ SHIPPED = {
     "starter": Path(__file__).with_name("starter.txt"),
     "ift": Path(__file__).parents[1] / "demonstrations" / "ift.jsonl",
 }
+LOADERS = {".csv": "csv", ".parquet": "parquet"}
+
+
+def is_local(settings: Settings) -> bool:
+    """Whether the prompts are shipped or in a file, so that no network is needed. A wrong file name is local."""
+    path = Path(settings.source)
+    return settings.source in SHIPPED or path.suffix in {".txt", ".jsonl", *LOADERS} or path.expanduser().exists()
 
 
 def load_prompts(settings: Settings) -> tuple[Prompt, ...]:
@@ -88,7 +95,9 @@ def _lines(path: Path) -> list[str]:
             f"not UTF-8: {error.reason}", where=f"{path.name}:{line}", remedy="save it as UTF-8"
         ) from error
     except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}", where="prompts.source") from error
+        raise InputError(
+            f"cannot read {path}: {error.strerror}", where="prompts.source", remedy="name a readable file"
+        ) from error
     return [line.removesuffix("\r") for line in (lines[:-1] if lines[-1] == "" else lines)]
 
 
@@ -137,10 +146,9 @@ def _check(text: str, place: str) -> None:
 def _dataset(path: Path, settings: Settings) -> Any:
     import datasets
 
-    loaders = {".csv": "csv", ".parquet": "parquet"}
     try:
-        if path.suffix in loaders:
-            return datasets.load_dataset(loaders[path.suffix], data_files=str(path), split="train")
+        if path.suffix in LOADERS:
+            return datasets.load_dataset(LOADERS[path.suffix], data_files=str(path), split="train")
         return datasets.load_dataset(settings.source, split=settings.split)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         raise InputError(

@@ -25,21 +25,24 @@ from typing import Annotated, Any
 import typer
 
 from toolkit.config import Recipe, override, parse
+from toolkit.console import guarded, single
 from toolkit.errors import RecipeError
 from toolkit.lab import Lab, Step
 from toolkit.provenance import Launch, capture
 from toolkit.recipes.anchored_only import anchored_only
 from toolkit.recipes.future_only import future_only
 from toolkit.recipes.rejection_sampling_sft import rejection_sampling_sft
-from toolkit.recipes.run import STORE, RecipeFunction, find_config, guarded, opened
+from toolkit.recipes.run import RecipeFunction, find_config, opened
 from toolkit.recipes.self_rewarding import self_rewarding
 from toolkit.recipes.spin import spin
 from toolkit.recipes.spin_fair import spin_fair
 from toolkit.recipes.temporal import temporal
 from toolkit.reporting.comparison import report_comparison
+from toolkit.reporting.json_lines import json_line
 from toolkit.reporting.plan import plan_text
 from toolkit.reporting.run_report import write_report
 from toolkit.store.database import Store
+from toolkit.store.serving import DEFAULT
 
 RECIPES: dict[str, RecipeFunction] = {
     function.__name__: function
@@ -143,20 +146,27 @@ def _run(entry: Entry, store: Path) -> Launch:
 
 def main(
     config: Annotated[Path, typer.Option(help="Comparison file, or the name of a shipped one.")] = Path("compare"),
-    store: Annotated[Path, typer.Option(help="The DuckDB file; checkpoints and reports lie beside it.")] = STORE,
+    store: Annotated[Path, typer.Option(help="The DuckDB file; checkpoints and reports lie beside it.")] = DEFAULT,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Any field: common.answers.k=4.")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Print every step with its cost and stop.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --plan: one JSON object a step.")] = False,
 ) -> None:
-    """Several recipes in one store, and a report side by side. Example: --config compare --plan"""
-    raise typer.Exit(guarded(lambda: _compare(find_config(config), store, set_ or (), plan)))
+    """Several recipes in one store, and a report side by side."""
+    raise typer.Exit(guarded(lambda: _compare(find_config(config), store, set_ or (), (plan, as_json))))
 
 
-def _compare(config: Path, store: Path, changes: Sequence[str], plan: bool) -> None:
+def _compare(config: Path, store: Path, changes: Sequence[str], how: tuple[bool, bool]) -> None:
+    plan, as_json = how
+    if as_json and not plan:
+        raise RecipeError("--json tells the plan of a comparison", remedy="add --plan; the report is written as a file")
     comparison = load_comparison(config, changes)
     plans = {entry.name: planned(entry, store) for entry in comparison.entries}
     check_equal(comparison, {entry.name: budget(entry, plans[entry.name]) for entry in comparison.entries})
     if not plan:
         compare(comparison, store)
+        return
+    if as_json:
+        print("\n".join(json_line({"run": name, **vars(step)}) for name, steps in plans.items() for step in steps))
         return
     for entry in comparison.entries:
         counts = ", ".join(f"{count} {what}" for what, count in budget(entry, plans[entry.name]).items())
@@ -164,4 +174,4 @@ def _compare(config: Path, store: Path, changes: Sequence[str], plan: bool) -> N
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    single(main, "python -m toolkit.recipes.compare --config compare --plan")

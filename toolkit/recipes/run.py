@@ -17,17 +17,19 @@ from typing import Annotated
 import typer
 
 from toolkit.config import Recipe, load
-from toolkit.errors import RecipeError, ToolkitError, writing
+from toolkit.console import guarded, single
+from toolkit.errors import RecipeError
 from toolkit.lab import Lab
 from toolkit.provenance import capture
 from toolkit.records import Model
-from toolkit.reporting.plan import plan_text
-from toolkit.reporting.run_report import report_run
+from toolkit.reporting.json_lines import json_line
+from toolkit.reporting.plan import launch_text, plan_text
+from toolkit.reporting.run_report import report_run, write_report
 from toolkit.store.database import Store
+from toolkit.store.serving import DEFAULT
 
 RecipeFunction = Callable[[Lab, Recipe], Model]
 SHIPPED = (Path(__file__).parents[2] / "recipes", Path(__file__).parents[1] / "_recipes")
-STORE = Path("runs/store.duckdb")
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,7 @@ class Options:
     store: Path
     changes: tuple[str, ...]
     plan: bool
+    as_json: bool = False
 
 
 def main(recipe: RecipeFunction) -> None:
@@ -49,30 +52,19 @@ def main(recipe: RecipeFunction) -> None:
         model: Annotated[str, typer.Option(help="M_0: the embedded model's name, a directory or a hub id.")] = "",
         iters: Annotated[int | None, typer.Option(help="How many iterations.", min=1)] = None,
         run: Annotated[str, typer.Option(help="Name of the run, for reports.")] = "",
-        store: Annotated[Path, typer.Option(help="The DuckDB file; checkpoints and reports lie beside it.")] = STORE,
+        store: Annotated[Path, typer.Option(help="The DuckDB file; checkpoints and reports lie beside it.")] = DEFAULT,
         set_: Annotated[list[str] | None, typer.Option("--set", help="Any recipe field: key.subkey=value.")] = None,
         plan: Annotated[bool, typer.Option("--plan", help="Print every step with its cost and stop.")] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="One JSON object a step, instead of tables.")] = False,
     ) -> None:
         named = [f"model={model}"] if model else []
         named += [f"iterations={iters}"] if iters else []
-        options = Options(config, run, store, (*named, *(set_ or ())), plan)
+        options = Options(config, run, store, (*named, *(set_ or ())), plan, as_json)
         raise typer.Exit(guarded(lambda: execute(recipe, options)))
 
-    command.__doc__ = (sys.modules["__main__"].__doc__ or recipe.__name__).split("\n\n")[0]
-    typer.run(command)
-
-
-def guarded(action: Callable[[], None]) -> int:
-    """The exit code of an action: 0, an error's own, or 130 after Ctrl-C; errors are printed, not raised."""
-    try:
-        action()
-    except ToolkitError as error:
-        print(f"\nerror: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        print("\nstopped; the same command goes on from here", file=sys.stderr)
-        return 130
-    return 0
+    told = sys.modules["__main__"].__doc__ or recipe.__name__
+    command.__doc__ = told.split("\n\n")[0]
+    single(command, told.rpartition("Run: ")[2].partition("\n")[0] if "Run: " in told else "")
 
 
 def execute(recipe: RecipeFunction, options: Options) -> None:
@@ -80,12 +72,14 @@ def execute(recipe: RecipeFunction, options: Options) -> None:
     settings = load(find_config(options.config), options.changes)
     launch = capture(options.run or settings.name, settings.resolved())
     with Lab(settings, opened(options.store, options.plan), launch, planning=options.plan) as lab:
+        lab.folder = options.store.parent  # a plan's store may have no file yet
         recipe(lab, settings)
-        if options.plan:
-            print(plan_text(lab.steps))
+        if options.as_json:
+            _print_steps(lab)
+        elif options.plan:
+            print(plan_text(lab.steps), launch_text(lab.steps), sep="\n")
         else:
-            with writing(lab.folder / "reports"):
-                report_run(lab.store, launch, lab.folder / "reports")
+            report_run(lab.store, launch, lab.folder / "reports")
             _say_if_nothing_was_left(lab)
 
 
@@ -104,6 +98,14 @@ def opened(store: Path, plan: bool) -> Store:
     if not plan:
         return Store(store)
     return Store(store, read_only=True) if store.exists() else Store(None)
+
+
+def _print_steps(lab: Lab) -> None:
+    """Every step as a line of JSON; after a run its report is written too."""
+    if not lab.planning:
+        write_report(lab.store, lab.launch, lab.folder / "reports")
+    for step in lab.steps:
+        print(json_line({"run": lab.launch.run, **vars(step)}))
 
 
 def _say_if_nothing_was_left(lab: Lab) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from toolkit.lab import Step
 from toolkit.reporting.tables import Table
@@ -12,11 +12,28 @@ def plan_text(steps: Sequence[Step]) -> str:
     """Steps in order, then the sums of requests, new tokens and trainings still to do."""
     rows = tuple(_row(step) for step in steps)
     plan = Table("Plan", ("iteration", "stage", "what", "stored", "to do", "new tokens at most"), rows)
+    return f"{plan.text()}\n\nto do: {told(left(steps))}"
+
+
+def left(steps: Sequence[Step]) -> dict[str, int]:
+    """What is still to do: requests, the most new tokens, trainings."""
     todo = [step for step in steps if step.cached < step.total and step.stage != "pair"]
-    requests = sum(step.total - step.cached for step in todo if step.stage in ("generate", "judge", "compare"))
-    trainings = sum(step.stage == "train" for step in todo)
-    tokens = sum(step.new_tokens for step in todo)
-    return f"{plan.text()}\n\nto do: {requests:,} requests, at most {tokens:,} new tokens, {trainings} trainings"
+    asking = [step for step in todo if step.stage in ("generate", "judge", "compare")]
+    return {
+        "requests": sum(step.total - step.cached for step in asking),
+        "new_tokens": sum(step.new_tokens for step in todo),
+        "trainings": sum(step.stage == "train" for step in todo),
+    }
+
+
+def told(sums: Mapping[str, int]) -> str:
+    return "{requests:,} requests, at most {new_tokens:,} new tokens, {trainings} trainings".format(**sums)
+
+
+def launch_text(steps: Sequence[Step]) -> str:
+    """How the first training still to do is launched, word for word; empty where there is none."""
+    commands = [step.stats["command"] for step in steps if "command" in step.stats]
+    return f"\nthe first training runs, with its id for ID:\n{commands[0]}" if commands else ""
 
 
 def _row(step: Step) -> tuple[str, ...]:

@@ -47,10 +47,10 @@ def ask(lab: Lab, model: Model, prompts: Sequence[Prompt], role: Role) -> list[R
 def answered(lab: Lab, model: Model, missing: list[Response], prompts: Mapping[str, Prompt]) -> Iterator[Response]:
     """Every request with its answer, as they finish. Raises InputError for a prompt too long, before any is made."""
     most = {response.prompt: response.sampling.max_tokens for response in missing if response.sampling}
-    tokens = {prompt: _render(lab, model, prompts[prompt], room) for prompt, room in most.items()}
+    tokens = _rendered(lab, model, [(prompts[prompt], room) for prompt, room in most.items()])
     asked = {response.id: response for response in missing}
     requests = [Request(r.id, tokens[r.prompt], r.sampling, r.seed or 0) for r in missing if r.sampling]
-    for done in lab.engine(model).complete(requests):
+    for done in lab.complete(model, requests):
         response = asked[done.id]
         yield replace(
             response,
@@ -61,13 +61,17 @@ def answered(lab: Lab, model: Model, missing: list[Response], prompts: Mapping[s
         )
 
 
-def _render(lab: Lab, model: Model, prompt: Prompt, answer: int) -> tuple[int, ...]:
-    tokens = lab.chat(model).tokens(prompt.messages())
-    room = lab.recipe.engine.max_model_len - answer
-    if len(tokens) > room:
-        raise InputError(
-            f"prompt {prompt.text[:60]!r}... has {len(tokens)} tokens, {room} fit beside an answer",
-            where=prompt.source,
-            remedy="shorten or remove it, lower max_tokens of its answers, or raise engine.max_model_len",
-        )
-    return tokens
+def _rendered(lab: Lab, model: Model, asked: Sequence[tuple[Prompt, int]]) -> dict[str, tuple[int, ...]]:
+    """Token ids by prompt id, of prompts and the most tokens of an answer to each."""
+    found = {}
+    every = lab.chat(model).tokens_of([prompt.messages() for prompt, _ in asked])
+    for (prompt, answer), tokens in zip(asked, every, strict=True):
+        room = lab.recipe.engine.max_model_len - answer
+        if len(tokens) > room:
+            raise InputError(
+                f"prompt {prompt.text[:60]!r}... has {len(tokens)} tokens, {room} fit beside an answer",
+                where=prompt.source,
+                remedy="shorten or remove it, lower max_tokens of its answers, or raise engine.max_model_len",
+            )
+        found[prompt.id] = tokens
+    return found

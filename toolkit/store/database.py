@@ -29,11 +29,22 @@ from toolkit.store.rows import Table, table_of
 
 _HERE = Path(__file__).parent
 _CONFIG: dict[str, Any] = {"enable_external_access": False}
+_SETTINGS = (
+    "TimeZone = 'UTC'",
+    "enable_progress_bar = false",  # ours is progress.py
+    # Up to so many ids are looked up by the index instead of a scan, those of ON CONFLICT too. With DuckDB's 50
+    # a batch of 256 rows took 0.19 s in a table of four million; so it takes 0.013 s.
+    "dynamic_or_filter_threshold = 1000",
+    "lock_configuration = true",
+)
+ASK = "correct the statement; `python -m toolkit sql` is a shell, where .views lists what can be asked"
 _READING = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
 
 
 class Store:
-    """An open store. `read_only` needs an existing file and never changes it."""
+    """An open store. `read_only` needs an existing file and never changes it. `writer`: the process asked instead."""
+
+    writer: int | None = None
 
     def __init__(self, path: Path | None, *, read_only: bool = False) -> None:
         self.path = path
@@ -42,16 +53,13 @@ class Store:
             _make_folder(path)
         if path is not None and read_only and not path.exists():
             raise StoreError(f"no store {path}", remedy="run a recipe first, or name the file with --store")
+        if path is not None and path.is_dir():
+            raise StoreError(f"{path} is a folder", remedy=f"name a file with --store, for example {path}/store.duckdb")
         if path is not None and not path.exists():
             _create(path)
         with boundary(path):
             self._db = duckdb.connect(str(path or ":memory:"), read_only=read_only, config=_CONFIG)
-            self._db.execute("SET TimeZone = 'UTC'")
-            self._db.execute("SET enable_progress_bar = false")  # ours is progress.py
-            # Up to so many ids are looked up by the index instead of a scan, those of ON CONFLICT too. With DuckDB's 50
-            # a batch of 256 rows took 0.19 s in a table of four million; so it takes 0.013 s.
-            self._db.execute("SET dynamic_or_filter_threshold = 1000")
-            self._db.execute("SET lock_configuration = true")
+            self._settle()
             self._migrate(read_only)
 
     def __enter__(self) -> Store:
@@ -128,6 +136,14 @@ class Store:
                 )
             return self._db.sql(sql, params=parameters or None).to_arrow_table()
 
+    @contextmanager
+    def lent(self, name: str, rows: Any) -> Iterator[None]:
+        """A pyarrow.Table, to be queried by this name inside."""
+        with boundary(self.path):
+            self._db.register(name, rows)
+        yield
+        self._db.unregister(name)
+
     def snapshot(self) -> Store:
         """The same store on a connection of its own, for another thread: it sees what was committed."""
         other = object.__new__(Store)
@@ -149,6 +165,12 @@ class Store:
                 remedy="write for example: python -m toolkit query run_curve launch=ID",
             )
         return self.query(sql, parameters)
+
+    def _settle(self) -> None:
+        """Settings of the database, locked; a second opening in one process shares them."""
+        locked = self._db.execute("SELECT current_setting('lock_configuration')").fetchall()
+        for setting in () if locked == [(True,)] else _SETTINGS:
+            self._db.execute(f"SET {setting}")
 
     def _types(self, table: str) -> dict[str, str]:
         if table not in self._columns:
@@ -202,11 +224,9 @@ def boundary(path: Path | None) -> Iterator[None]:
         text = str(error)
         holder = re.search(r"\(PID (\d+)\)", text)
         if "lock" in text and holder:
-            raise StoreLocked(
-                f"the store is open in process {holder[1]}",
-                where=path or "memory",
-                remedy="wait until that process ends, or give this one another file with --store",
-            ) from error
+            raise _locked(path, int(holder[1])) from error
+        if "different configuration than existing connections" in text:
+            raise _locked(path, os.getpid()) from error
         raise _renamed(text, path) from error
     except RuntimeError as error:
         if str(error) == "Query interrupted":  # DuckDB's word for Ctrl-C in the middle of a statement
@@ -227,8 +247,19 @@ def _renamed(text: str, path: Path | None) -> StoreError:
     elif "not a valid DuckDB database" in text:
         problem, remedy = "the file is not a DuckDB database", "name another file with --store"
     else:
-        problem, remedy = text, ""
+        problem, remedy = text, ASK
     return StoreError(problem, where=path or "memory", remedy=remedy)
+
+
+def _locked(path: Path | None, holder: int) -> StoreLocked:
+    this = holder == os.getpid()
+    remedy = "close it there first" if this else "wait until that process ends"
+    return StoreLocked(
+        f"the store is open in {'this process' if this else f'process {holder}'}",
+        where=path or "memory",
+        remedy=f"{remedy}, or give this one another file with --store",
+        holder=holder,
+    )
 
 
 def _make_folder(path: Path) -> None:

@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from toolkit.errors import StoreError, StoreLocked
-from toolkit.store.database import Store
+from toolkit.store.database import ASK, Store
 
+DEFAULT = Path("runs/store.duckdb")  # where recipes write and everyone reads, unless told otherwise
 ANSWER_SECONDS = 600.0
 
 
@@ -73,8 +74,8 @@ class Server:
 class RemoteStore(Store):
     """A store that another process is writing, asked through its socket. Read-only."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, writer: int | None = None) -> None:
+        self.path, self.writer = path, writer
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(ANSWER_SECONDS)
         self._socket.connect(str(address(path)))
@@ -91,10 +92,12 @@ class RemoteStore(Store):
             self._stream.flush()
             answer = json.loads(self._stream.readline() or b'{"error": "the run ended; ask again"}')
             if "error" in answer:
-                raise StoreError(answer["error"], where=self.path)
+                raise StoreError(answer["error"], where=self.path, remedy=ASK)
             return _unpack(self._stream.read(answer["bytes"]))
         except OSError as error:
-            raise StoreError(f"the run that writes this store did not answer: {error}", where=self.path) from error
+            raise StoreError(
+                f"the run that writes this store did not answer: {error}", where=self.path, remedy="ask again"
+            ) from error
 
     def query(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = self.arrow(sql, parameters).to_pylist()
@@ -105,9 +108,9 @@ def open_reader(path: Path) -> Store:
     """The store for reading: the file, or, while a run writes it, the run. Raises StoreError where neither answers."""
     try:
         return Store(path, read_only=True)
-    except StoreLocked:
+    except StoreLocked as error:
         with contextlib.suppress(OSError):
-            return RemoteStore(path)
+            return RemoteStore(path, error.holder)
         raise
 
 

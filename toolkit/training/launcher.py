@@ -143,8 +143,8 @@ def patch_cpu() -> None:
     import openrlhf.utils.deepspeed.deepspeed as strategy
     from openrlhf.datasets import RewardDataset, SFTDataset
 
-    # Two operators that DeepSpeed would compile (4 minutes at first use): a shared-memory all-reduce, of no
-    # use to one process, and its fused Adam, for which torch's AdamW stands in.
+    # Two operators that DeepSpeed would compile (4 minutes at first use): a shared-memory all-reduce,
+    # for which gloo stands in, and its fused Adam, for which torch's AdamW stands in.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     train_config = strategy.get_train_ds_config
 

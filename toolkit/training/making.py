@@ -9,6 +9,7 @@ commit costs nothing. The hand-off and the trainer's log stay under `trainings/<
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -26,6 +27,7 @@ from toolkit.provenance import has_gpu
 from toolkit.records import Model, Training
 from toolkit.training.gate import GateReport, Row, check_share, effective_batch, export_answer, gate
 from toolkit.training.process import TrainerJob, run_trainer
+from toolkit.training.settings import command
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,8 @@ def made(lab: Lab, task: Task) -> Model:
         model = known or _adopted(lab, training, task)
     label = f"{task.method} {task.parent.name} -> {task.name} on {task.data}"
     seconds, stats = time.monotonic() - started, {"name": task.name}
+    if lab.planning and known is None:
+        stats["command"] = _launch(lab, task)
     lab.note(Step(lab.iteration, "train", label, model.id, 1, int(known is not None), seconds, 0, stats))
     return model
 
@@ -117,18 +121,7 @@ def _make(lab: Lab, training: Training, task: Task, final: Path) -> Outcome:
     work.mkdir(parents=True, exist_ok=True)
     report = _gated(lab, task)
     batch, unseen = effective_batch(len(report.kept), task.settings)
-    job = TrainerJob(
-        policy=lab.path(task.parent),
-        reference=lab.path(task.reference) if task.reference else None,
-        data=work / ("pairs.jsonl" if task.reference else "demonstrations.jsonl"),
-        output=work / "checkpoint",
-        log_dir=work,
-        settings=task.settings,
-        trainer=lab.recipe.trainer,
-        device=_device(lab),
-        batch_size=batch,
-        lora=lab.recipe.lora,
-    )
+    job = _job(lab, task, batch, work)
     _export(job.data, report, lab.chat(task.parent).eos_token)
     steps_to_do = task.settings.epochs * (len(report.kept) // batch)
     progress = Progress(f"{lab.iteration} steps of {task.name} on {task.data}", steps_to_do)
@@ -149,6 +142,26 @@ def _make(lab: Lab, training: Training, task: Task, final: Path) -> Outcome:
     final.parent.mkdir(parents=True, exist_ok=True)
     checkpoint.promote(job.output, final)
     return outcome
+
+
+def _job(lab: Lab, task: Task, batch: int, work: Path) -> TrainerJob:
+    return TrainerJob(
+        policy=lab.path(task.parent),
+        reference=lab.path(task.reference) if task.reference else None,
+        data=work / ("pairs.jsonl" if task.reference else "demonstrations.jsonl"),
+        output=work / "checkpoint",
+        log_dir=work,
+        settings=task.settings,
+        trainer=lab.recipe.trainer,
+        device=_device(lab),
+        batch_size=batch,
+        lora=lab.recipe.lora,
+    )
+
+
+def _launch(lab: Lab, task: Task) -> str:
+    """The trainer's command line, for a plan; the training's own id is known once its pairs are."""
+    return shlex.join(command(_job(lab, task, task.settings.batch_size, lab.folder / "trainings" / "ID")))
 
 
 def _gated(lab: Lab, task: Task) -> GateReport:

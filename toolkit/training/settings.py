@@ -62,9 +62,23 @@ class TrainerJob:
 
     @property
     def micro_batch_size(self) -> int:
-        """The largest divisor of batch_size that is no larger than the one asked for: DeepSpeed takes no other."""
-        largest = min(self.settings.micro_batch_size, self.batch_size)
-        return next(size for size in range(largest, 0, -1) if self.batch_size % size == 0)
+        """The largest divisor of a process' share of batch_size that is no larger than the one asked for: DeepSpeed
+        takes no other. Of the devices on GPUs nothing is known here."""
+        share = self.batch_size // self.processes
+        largest = min(self.settings.micro_batch_size, share)
+        return next(size for size in range(largest, 0, -1) if share % size == 0)
+
+    @property
+    def processes(self) -> int:
+        """On a CPU, as many as asked for. Raises TrainerError where they cannot share a batch evenly."""
+        count = self.trainer.processes if self.device == "cpu" else 1
+        if self.batch_size % count:
+            raise TrainerError(
+                f"a batch of {self.batch_size} rows cannot be shared by {count} processes",
+                where="trainer.processes",
+                remedy=f"choose training.batch_size as a multiple of {count}, or fewer processes",
+            )
+        return count
 
     @property
     def python(self) -> str:
@@ -137,32 +151,39 @@ def merge_command(job: TrainerJob) -> list[str]:
 
 
 def command(job: TrainerJob) -> list[str]:
-    """The whole command line: one process on a CPU, the DeepSpeed launcher on GPUs.
+    """The whole command line: one process on a CPU, the DeepSpeed launcher for several and on GPUs.
 
     Everywhere launcher.py becomes the program, so the step log is one code path. Over several nodes every node
     needs this file and the paths of the job at the same place.
     """
-    options = [f"--toolkit.step_log={job.step_log}"]
-    if job.device == "cpu":
-        start = [job.python, str(LAUNCHER)]
-        options += ["--toolkit.cpu", f"--toolkit.watch={os.getpid()}"]
-    elif job.trainer.hostfile:
-        start = [*_deepspeed(job), "--hostfile", job.trainer.hostfile, str(LAUNCHER)]
-    else:
-        start = [*_deepspeed(job), "--master_port", str(free_port()), str(LAUNCHER)]
-        options.append(f"--toolkit.watch={os.getpid()}")
-    return [*start, *options, job.module, *arguments(job)]
+    options = [f"--toolkit.step_log={job.step_log}", *(["--toolkit.cpu"] if job.device == "cpu" else [])]
+    if job.trainer.hostfile:
+        return [
+            *_deepspeed(job),
+            "--hostfile",
+            job.trainer.hostfile,
+            str(LAUNCHER),
+            *options,
+            job.module,
+            *arguments(job),
+        ]
+    options.append(f"--toolkit.watch={os.getpid()}")
+    alone = job.device == "cpu" and job.processes == 1
+    start = [job.python] if alone else [*_deepspeed(job), "--master_port", str(free_port())]
+    return [*start, str(LAUNCHER), *options, job.module, *arguments(job)]
 
 
 def environment(job: TrainerJob) -> dict[str, str]:
-    """The trainer's environment: this process's, without the hub, and on a CPU as rank 0 of 1."""
+    """The trainer's environment: this process's, without the hub, and for one process on a CPU as rank 0 of 1."""
     variables = dict(os.environ)
     variables |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     variables |= {"PYTHONUNBUFFERED": "1", "HF_DATASETS_CACHE": str(job.log_dir / "datasets")}
     if job.device == "cpu":
-        variables |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
-        variables |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "DS_ACCELERATOR": "cpu"}
-        variables.setdefault("OMP_NUM_THREADS", str(len(os.sched_getaffinity(0))))
+        variables["DS_ACCELERATOR"] = "cpu"
+        if job.processes == 1:
+            variables |= {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
+            variables |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+        variables.setdefault("OMP_NUM_THREADS", str(max(len(os.sched_getaffinity(0)) // job.processes, 1)))
         # glibc gives large blocks back at once and faults them in again: a forward pass of 1,500 tokens takes
         # 3.3 s so and 2.1 s with these, on 2 cores.
         variables |= {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**34)}
@@ -213,8 +234,9 @@ def _installed(python: str) -> str:
 
 
 def _deepspeed(job: TrainerJob) -> list[str]:
-    start = [job.python, "-m", "deepspeed.launcher.runner"]
-    return [*start, "--num_gpus", str(job.trainer.gpus)] if job.trainer.gpus else start
+    start = [job.python, "-m", "deepspeed.launcher.runner", *job.trainer.launcher]
+    devices = job.processes if job.device == "cpu" else job.trainer.gpus
+    return [*start, "--num_gpus", str(devices)] if devices else start  # DeepSpeed's word for CPU processes too
 
 
 def _flag(name: str, value: str | float | bool | tuple[str, ...]) -> list[str]:

@@ -140,17 +140,16 @@ def _tell(lab: Lab, judge: Judge, cost: Mapping[str, Any]) -> None:
 def _probabilities(lab: Lab, judge: Judge, prompts: Sequence[Sequence[Mapping[str, str]]]) -> list[Json]:
     """Our judge's probability of each label as its next token, in the shape of a chat server's log-probabilities."""
     assert judge.model is not None
-    requests, labels, found = [], {}, {}
-    for place, messages in enumerate(prompts):
-        tokens, labels[str(place)] = lab.chat(judge.model).score_position(messages, "", LABELS)
+    requests, found = [], {}
+    whole, labels = lab.chat(judge.model).score_positions(prompts, "", LABELS)
+    for place, tokens in enumerate(whole):
         excess = len(tokens) + 1 - lab.recipe.engine.max_model_len
         if excess > 0:
             found[str(place)] = _unread(f"the judge's prompt is {excess} tokens too long for engine.max_model_len")
             continue
-        scored = tuple(labels[str(place)].values())
-        requests.append(Request(str(place), tokens, Sampling(1.0, 1.0, 1), 0, scored))
-    for done in lab.engine(judge.model).complete(requests):
-        found[done.id] = _reply(done, labels[done.id])
+        requests.append(Request(str(place), tokens, Sampling(1.0, 1.0, 1), 0, tuple(labels.values())))
+    for done in lab.complete(judge.model, requests):
+        found[done.id] = _reply(done, labels)
     return [found[str(place)] for place in range(len(prompts))]
 
 

@@ -79,7 +79,7 @@ class Answerer:
         asked = [Request(name, before, NOTHING, 0, continuation=after) for (before, after), name in names.items()]
         found: dict[str, Likelihood] = {}
         progress.total = len(asked)
-        for done in self.lab.engine(self.model).complete(asked):
+        for done in self.lab.complete(self.model, asked):
             if done.likelihood is None:
                 raise EngineError(
                     "the engine told no log-likelihood", where=self.task, remedy="use engine.kind = 'vllm'"

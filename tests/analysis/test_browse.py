@@ -1,0 +1,193 @@
+"""`toolkit browse` in a real browser: sorted, filtered, clicked, photographed, and with nobody's text as markup."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.analysis.conftest import EVIL
+from toolkit.store.database import Store
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+WAIT = 120_000  # milliseconds: machines that run tests are busy
+LAST = "What was dropped, and why"
+SORTED = "SELECT p.chosen_text FROM pairs p WHERE pair_set = ? ORDER BY rejected_score, id LIMIT 2"
+
+
+def browser_path(own: str) -> str:
+    """A browser: TOOLKIT_BROWSER's, the machine's, or playwright's own. Skips where there is none."""
+    found = [os.environ.get("TOOLKIT_BROWSER"), *map(shutil.which, NAMES), own]
+    for path in found:
+        if path and Path(path).exists():
+            return path
+    pytest.skip("no browser: install chromium, or name one in TOOLKIT_BROWSER")
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    with sync_api.sync_playwright() as playwright:
+        path = browser_path(playwright.chromium.executable_path)
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"], timeout=WAIT)
+        yield browser
+        browser.close()
+
+
+Serve = Callable[..., tuple[str, subprocess.Popen[str]]]
+
+
+@pytest.fixture(scope="module")
+def serve() -> Iterator[Serve]:
+    """Starts the command as a person would; all are ended in the end."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(store: Path, *words: str) -> tuple[str, subprocess.Popen[str]]:
+        command = [sys.executable, "-m", "toolkit", "browse", "--no-open", "--store", str(store), *words]
+        root = Path(__file__).parents[2]
+        process = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        started.append(process)
+        assert process.stdout and process.stderr
+        address = re.search(r"http://\S+", process.stdout.readline())
+        assert address, process.stderr.read()
+        return address[0], process
+
+    yield start
+    for process in started:
+        process.terminate()
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def address(serve: Serve, diagnosed: Path) -> str:
+    return serve(diagnosed)[0]
+
+
+class Watched:
+    """A page with what it asked other hosts for."""
+
+    def __init__(self, browser: Any, address: str, width: int = 1280) -> None:
+        self.context = browser.new_context(viewport={"width": width, "height": 1000})
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(WAIT)
+        self.elsewhere: list[str] = []
+        self.page.on("request", self._note)
+        self.page.goto(address, timeout=WAIT)
+
+    def _note(self, request: Any) -> None:
+        if not re.match(r"(http|ws)://127\.0\.0\.1:|data:|blob:", request.url):
+            self.elsewhere.append(request.url)
+
+    def ready(self) -> Any:
+        self.page.get_by_role("heading", name=LAST).wait_for()
+        return self.page
+
+
+def says(page: Any, part: str, words: str) -> None:
+    """Wait until this part of the page says so."""
+    page.locator(f"[data-part={part}]").filter(has_text=words.strip()).wait_for()
+
+
+def test_pairs_are_sorted_clicked_and_photographed(
+    chromium: Any, address: str, diagnosed: Path, tmp_path: Path
+) -> None:
+    page = Watched(chromium, address).ready()
+    page.get_by_text("largest first").click()
+    page.get_by_label("Sort by").click()
+    page.get_by_role("option", name="rejected_score", exact=True).click()
+    with Store(diagnosed, read_only=True) as store:
+        first, second = (row["chosen_text"] for row in store.query(SORTED, [chosen_set(page, store)]))
+    assert first != second
+    says(page, "chosen-text", first)
+    page.locator("marimo-table tbody tr").nth(1).get_by_role("checkbox").click()
+    says(page, "chosen-text", second)
+    page.screenshot(path=tmp_path / "pairs.png", full_page=True)
+    assert (tmp_path / "pairs.png").stat().st_size > 10_000
+
+
+def chosen_set(page: Any, store: Store) -> str:
+    """The set that the page shows at first: the newest."""
+    newest = str(store.query("SELECT id FROM pair_set WHERE size > 0 ORDER BY created DESC, id LIMIT 1")[0]["id"])
+    assert page.get_by_text(newest).count()
+    return newest
+
+
+def test_a_response_with_a_script_is_text_and_nothing_is_fetched_from_elsewhere(
+    chromium: Any, serve: Serve, imported: Path, tmp_path: Path
+) -> None:
+    watched = Watched(chromium, serve(imported)[0])
+    page = watched.ready()
+    page.get_by_label("Text contains").fill("good 3 <script>")
+    page.get_by_label("Text contains").press("Enter")
+    page.get_by_text("1 pairs.").wait_for()
+    says(page, "chosen-text", f"good 3 {EVIL}")
+    says(page, "diff", "<script>")
+    assert page.evaluate("typeof window.pwned") == "undefined"
+    assert page.locator("img[src=x]").count() == 0
+    page.screenshot(path=tmp_path / "script.png")
+    assert watched.elsewhere == []
+
+
+def test_the_page_fits_a_phone(chromium: Any, address: str) -> None:
+    page = Watched(chromium, address, width=390).ready()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    left, right = (page.locator(f"[data-part={side}]").bounding_box() for side in ("chosen", "rejected"))
+    assert left["x"] + left["width"] <= 390
+    assert right["y"] >= left["y"] + left["height"]
+
+
+@pytest.mark.parametrize("notebook", ["gap", "gradient", "leaderboard"])
+def test_the_other_notebooks_open_and_fetch_nothing_from_elsewhere(
+    chromium: Any, serve: Serve, diagnosed: Path, notebook: str
+) -> None:
+    watched = Watched(chromium, serve(diagnosed, "--notebook", notebook)[0])
+    watched.page.locator("marimo-vega, .vega-embed").first.wait_for()
+    assert watched.elsewhere == []
+
+
+def test_a_wrong_token_gets_nothing_of_the_store(chromium: Any, address: str) -> None:
+    for wrong in (address.partition("?")[0], address[:-4] + "nope"):
+        page = Watched(chromium, wrong).page
+        page.locator("input[type=password]").wait_for()
+        assert "Pairs of" not in page.content()
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(address.partition("?")[0] + "api/status")
+
+
+def test_browse_listens_on_this_machine_alone_and_ends_with_its_server(serve: Serve, plain: Path) -> None:
+    address, process = serve(plain)
+    port = int(re.search(r":(\d+)/", address)[1])  # type: ignore[index]
+    assert not answers("127.0.0.2", port)
+    assert answers("127.0.0.1", port)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=60) == 0
+    assert not answers("127.0.0.1", port)
+
+
+def answers(host: str, port: int) -> bool:
+    with socket.socket() as asked:
+        return asked.connect_ex((host, port)) == 0
+
+
+def test_a_port_in_use_and_a_missing_store_are_refused_with_the_remedy(plain: Path, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        for store, words in ((plain, "choose another --port"), (tmp_path / "none.duckdb", "none.duckdb")):
+            command = [sys.executable, "-m", "toolkit", "browse", "--no-open", "--port", port, "--store", str(store)]
+            root = Path(__file__).parents[2]
+            done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False, timeout=300)
+            assert done.returncode == 3 + (store is not plain), done.stderr
+            assert words in done.stderr

@@ -1,0 +1,90 @@
+"""How every command line of the toolkit looks and how it ends.
+
+Help is plain text: no colour, so NO_COLOR and TERM=dumb change nothing, and no rich, a fifth of the time of --help.
+A command's help is its docstring, which ends in ": EXAMPLE."; the example stands in a line of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+from collections.abc import Callable
+
+import typer
+
+from toolkit.errors import INTERRUPTED, UNREAD, InputError, ToolkitError, exit_codes
+
+WIDTH = 120  # columns of help at most; a pipe gets 80
+
+
+def application() -> typer.Typer:
+    """A command line that takes commands with `add`."""
+    return typer.Typer(
+        no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False, epilog=told_codes(),
+        context_settings={"max_content_width": WIDTH},
+    )  # fmt: skip
+
+
+def add(app: typer.Typer, function: Callable[..., None]) -> None:
+    """Make the function a command of its own name."""
+    name = name_of(function)
+    summary, example = described(function.__doc__ or "")
+    told = f"{summary}."
+    app.command(name, help=told, short_help=told, epilog=f"Example: toolkit {example}" if example else None)(function)
+
+
+def name_of(function: Callable[..., None]) -> str:
+    """What is typed: import_ is import, judge_quality is judge-quality."""
+    return function.__name__.strip("_").replace("_", "-")
+
+
+def described(text: str) -> tuple[str, str]:
+    """Summary and example of a command's docstring."""
+    line = " ".join(text.split()).removesuffix(".")
+    summary, colon, example = line.rpartition(": ")
+    return (summary, example) if colon else (line, "")
+
+
+def single(function: Callable[..., None], example: str) -> None:
+    """Run a command line of one command."""
+    app = typer.Typer(rich_markup_mode=None, pretty_exceptions_enable=False, add_completion=False)
+    app.command(epilog="\n\n".join((f"Example: {example}", told_codes())) if example else told_codes())(function)
+    app()
+
+
+def told_codes() -> str:
+    """The exit codes, a line each; \\b keeps the lines as they are."""
+    return "\n".join(("\b", "Exit codes:", *(f"  {code:<4} {meaning}" for code, meaning in exit_codes().items())))
+
+
+def guarded(action: Callable[[], None]) -> int:
+    """The exit code of an action: 0, an error's own, or what a shell would say; errors are printed, not raised."""
+    try:
+        action()
+        sys.stdout.flush()
+    except ToolkitError as error:
+        print(f"\nerror: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        if not unread():
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains as it ends
+        return UNREAD
+    except OSError as error:
+        if error.filename is None:  # no file of the user's: a fault of ours, whose traceback is wanted
+            raise
+        problem = InputError(f"{error.filename}: {error.strerror}", remedy="name a file that can be read or written")
+        print(f"\nerror: {problem}", file=sys.stderr)
+        return problem.exit_code
+    return 0
+
+
+def unread() -> bool:
+    """Whether standard output is a pipe that nobody reads any more."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))

@@ -1,0 +1,76 @@
+"""A recipe as TOML with every field: what was set stands as it is, what was not as a comment with its default.
+
+The comments are the schema's own words (config.py): a field's description, its range or its choices. They begin with
+"# ", a field that is not set with "#" alone: taking it away sets the field to what it already is. TOML has no word for
+none: a field whose default it is stands in a comment without a value.
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal, get_args, get_origin
+
+import annotated_types
+from pydantic.fields import FieldInfo
+
+from toolkit.config import Recipe, Section
+
+WIDTH, COLUMN = 110, 26
+_BOUNDS = (
+    (annotated_types.Ge, "ge", "at least"), (annotated_types.Gt, "gt", "above"),
+    (annotated_types.Le, "le", "at most"), (annotated_types.Lt, "lt", "below"),
+)  # fmt: skip
+
+
+def commented(recipe: Recipe, head: Sequence[str]) -> str:
+    """The recipe below these first lines, each of them a comment."""
+    lines = [*(f"# {line}".rstrip() for line in head), "", *_fields(recipe)]
+    for name, section in recipe:
+        if isinstance(section, Section):
+            lines += ["", *_comment(_opening(section)), f"[{name}]", *_fields(section)]
+    return "\n".join(lines) + "\n"
+
+
+def _fields(section: Section) -> Iterator[str]:
+    for name, info in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, Section):
+            continue
+        mark = "" if name in section.model_fields_set else "#"
+        line = f"# {name}: none where it is left out" if value is None else f"{mark}{name} = {as_toml(value)}"
+        told = _told(info)
+        if told and len(line) + len(told) < WIDTH:
+            yield f"{line:<{COLUMN}}  # {told}"
+        else:
+            yield from (*_comment(told), line)
+
+
+def as_toml(value: Any) -> str:
+    """A field's value in TOML, in one line."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{json.dumps(key)} = {as_toml(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(as_toml(inner) for inner in value) + "]"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return json.dumps(value)
+
+
+def _told(info: FieldInfo) -> str:
+    """Description, choices and range of a field."""
+    parts = [info.description or ""]
+    if get_origin(info.annotation) is Literal:
+        parts.append("one of " + ", ".join(json.dumps(choice) for choice in get_args(info.annotation)))
+    bounds = [(bound, *known) for bound in info.metadata for known in _BOUNDS if isinstance(bound, known[0])]
+    parts.append(" and ".join(f"{word} {getattr(bound, key):g}" for bound, _, key, word in bounds))
+    return "; ".join(part for part in parts if part)
+
+
+def _opening(section: Section) -> str:
+    return " ".join((type(section).__doc__ or "").split("\n\n")[0].split())
+
+
+def _comment(text: str) -> list[str]:
+    return textwrap.wrap(text, WIDTH, initial_indent="# ", subsequent_indent="# ", break_on_hyphens=False)
