@@ -12,7 +12,7 @@ INSERT = "toolkit.store.database:Store.insert"
 ANSWER = "toolkit.engines.scripted:ScriptedEngine._answer"
 VLLM = ("engine.kind=vllm", "engine.python={stand}/bin/vllm", "engine.timeout=8", "engine.options={{}}")
 OPENAI = ("engine.kind=openai", "engine.options={{}}", "engine.served_model=M_0", "engine.timeout=1")
-LATEST = 0.5  # seconds from an answer to the signal: longer than the stand-in trainer takes
+LATEST = 0.2  # seconds from an answer to the signal; what follows the last answers, a training, takes longer
 MOMENTS = {"SIGKILL": 24, "SIGTERM": 16, "SIGINT": 16}
 RECORDS = (
     "launch",
@@ -44,7 +44,7 @@ def running(steps: int, answers: int, seed: int) -> list[Fault]:
     """All of them, for a run of so many steps and answers; the seed draws the moments."""
     draw = random.Random(seed)
     moments = [
-        moment(name, draw.randint(1, answers - 1), round(draw.uniform(0.0, LATEST), 3))
+        moment(name, draw.randint(1, answers - 10), round(draw.uniform(0.0, LATEST), 3))
         for name, count in MOMENTS.items()
         for _ in range(count)
     ]
