@@ -108,6 +108,19 @@ def compared(reference: Rows, found: Rows) -> tuple[int, int]:
     return lost, sum((found[table] - reference[table]).total() for table in reference)
 
 
+def told(reference: Rows, found: Rows, most: int = 3) -> str:
+    """The first rows of each table that differ, for whoever looks for the cause."""
+    lost, doubled = (
+        {table: a[table] - b[table] for table in reference} for a, b in ((reference, found), (found, reference))
+    )
+    return "; ".join(
+        f"{word} in {table}: {row}"
+        for word, rows in (("lost", lost), ("too many", doubled))
+        for table, counted in rows.items()
+        for row in list(counted)[:most]
+    )
+
+
 def unsound(path: Path) -> list[str]:
     """What `doctor` and `law` find wrong, and checkpoints that no row knows."""
     with Store(path) as store:
