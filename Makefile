@@ -1,9 +1,10 @@
 PYTHON := python3 bootstrap.py
 
-.PHONY: setup test fast lint types format pins
+.PHONY: setup test fast chaos lint types format pins
 setup: ; $(PYTHON)
 test: ; $(PYTHON) -m pytest
 fast: ; $(PYTHON) -m pytest -m "not real"
+chaos: ; $(PYTHON) -m benchmarks.chaos.campaign --out benchmarks/results/chaos.json
 lint: ; $(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
 types: ; $(PYTHON) -m mypy
 format: ; $(PYTHON) -m ruff check --fix . && $(PYTHON) -m ruff format .

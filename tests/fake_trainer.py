@@ -1,7 +1,8 @@
 """Stands in for the interpreter that runs OpenRLHF: reads the hand-off, writes a step log and a checkpoint.
 
-The new checkpoint is the policy's with other weights and another salt for the scripted engine. Told by the
-environment: FAKE_TRAINER_FAIL=exit dies with a message, =partial leaves a broken checkpoint.
+The new checkpoint is the policy's with other weights and another salt for the scripted engine. FAKE_TRAINER_FAIL lets
+it fail: `exit` dies with a message; `killed` is killed before, `between` while it saves; `partial` leaves a broken
+checkpoint; `short` ends well without having done all; `log` leaves a step log that is none.
 """
 
 from __future__ import annotations
@@ -9,8 +10,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
+
+FAULT = os.environ.get("FAKE_TRAINER_FAIL", "")
 
 
 def flag(name: str, default: str | None = None) -> str:
@@ -28,25 +32,39 @@ def main() -> None:
     if sys.argv[1] == "-c":
         print("0.11.2")
         return
-    if os.environ.get("FAKE_TRAINER_FAIL") == "exit":
+    if FAULT == "exit":
         raise SystemExit("RuntimeError: out of memory, says the fake trainer")
     rows = [json.loads(line) for line in Path(flag("data.dataset")).read_text().splitlines()]
     policy, output = Path(flag("model.model_name_or_path")), Path(flag("ckpt.output_dir"))
-    steps = int(flag("train.max_epochs")) * (len(rows) // int(flag("train.batch_size")))
-    with open(flag("toolkit.step_log"), "w") as log:
-        log.write(json.dumps({"event": "rows", "rows": len(rows)}) + "\n")
-        for step in range(1, steps + 1):
-            values = {"loss": 0.7 - step / 100, "acc": 0.5, "chosen_reward": 0.1, "reject_reward": -0.1, "lr": 1e-5}
-            log.write(json.dumps({"event": "step", "step": step, **values, "grad_norm": 1.0}) + "\n")
-        log.write(json.dumps({"event": "saved"}) + "\n")
+    log_steps(rows)
+    die_if("killed")
     shutil.copytree(policy, output, dirs_exist_ok=True, ignore=shutil.ignore_patterns("outcome.json"))
+    die_if("between")
     salt = json.dumps([flag("ref.model_name_or_path", "sft").rsplit("/", 1)[-1], rows])
     (output / "scripted.json").write_text(json.dumps({"salt": salt}))
     weights = bytearray((policy / "model.safetensors").read_bytes())
     weights[-4] = (weights[-4] + 1 + len(rows)) % 256
-    (output / "model.safetensors").write_bytes(
-        weights[:-2] if os.environ.get("FAKE_TRAINER_FAIL") == "partial" else weights
-    )
+    (output / "model.safetensors").write_bytes(weights[:-2] if FAULT == "partial" else weights)
+
+
+def log_steps(rows: list[object]) -> None:
+    steps = int(flag("train.max_epochs")) * (len(rows) // int(flag("train.batch_size")))
+    with open(flag("toolkit.step_log"), "w") as log:
+        log.write(json.dumps({"event": "rows", "rows": len(rows)}) + "\n")
+        if FAULT == "short":
+            return
+        if FAULT == "log":
+            log.write('{"event": "step", "st\n')
+        for step in range(1, steps + 1):
+            values = {"loss": 0.7 - step / 100, "acc": 0.5, "chosen_reward": 0.1, "reject_reward": -0.1, "lr": 1e-5}
+            log.write(json.dumps({"event": "step", "step": step, **values, "grad_norm": 1.0}) + "\n")
+        log.write(json.dumps({"event": "saved"}) + "\n")
+
+
+def die_if(fault: str) -> None:
+    """As the kernel ends a process where memory ends."""
+    if fault == FAULT:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 main()

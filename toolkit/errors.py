@@ -8,7 +8,8 @@
     ├── EngineError         5
     ├── JudgeError          6
     ├── GateError           7
-    └── TrainerError        8
+    ├── TrainerError        8
+    └── OutputError         9
 
 A message has three parts: what is wrong with which value, where it stands, and the remedy.
 The command line prints the message without a traceback and exits with the class's code; `exit_codes()` says what each
@@ -17,6 +18,12 @@ code means, and `toolkit --help` prints it.
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 INTERRUPTED, UNREAD = 130, 141  # as shells count them: 128 and the number of SIGINT, of SIGPIPE
 
 
@@ -69,6 +76,22 @@ class GateError(ToolkitError):
 
 class TrainerError(ToolkitError):
     exit_code, meaning = 8, "the trainer refused, died or left an incomplete checkpoint"
+
+
+class OutputError(ToolkitError):
+    exit_code, meaning = 9, "a file beside the store cannot be written: a full disk, a forbidden place"
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What the operating system says to a write at or under this path, as an OutputError."""
+    try:
+        yield
+    except OSError as error:
+        full = "free some space and run the same command again: it resumes"
+        remedy = full if error.errno in _FULL else "choose a place with --store where this user may write"
+        where = error.filename or path
+        raise OutputError(f"cannot write: {error.strerror or error}", where=where, remedy=remedy) from error
 
 
 def exit_codes() -> dict[int, str]:

@@ -110,21 +110,24 @@ class Lab:
         return self.folder / model.path
 
     def unchanged(self, model: Model) -> Path:
-        """Where the checkpoint lies, complete and with the weights it was stored with. Raises InputError."""
+        """Where the checkpoint lies, complete, with the weights and template it was stored with. Raises InputError."""
+        path = self._rendering(model)
+        if checkpoint.weights_digest(path) != model.weights:
+            raise _changed(f"the weights of {model.name} ({model.id})", path)
+        return path
+
+    def _rendering(self, model: Model) -> Path:
+        """The same without a look at every weight."""
         path = self.path(model)
         checkpoint.verify(path, trust_remote_code=self.recipe.trust_remote_code)
-        if checkpoint.weights_digest(path) != model.weights:
-            raise InputError(
-                f"the weights of {model.name} ({model.id}) changed since they were stored",
-                where=path,
-                remedy="restore the checkpoint from a backup, or start a new store",
-            )
+        if checkpoint.template_digest(path) != model.template:
+            raise _changed(f"the tokenizer or template of {model.name} ({model.id})", path)
         return path
 
     def chat(self, model: Model) -> Chat:
-        """The chat template of this model, loaded and checked once for each distinct one."""
+        """The chat template of this model, loaded and checked once for each distinct one. Raises InputError."""
         if model.template not in self._chats:
-            self._chats[model.template] = Chat.load(self.path(model), self.recipe.trust_remote_code)
+            self._chats[model.template] = Chat.load(self._rendering(model), self.recipe.trust_remote_code)
         return self._chats[model.template]
 
     def engine(self, model: Model) -> Engine:
@@ -184,3 +187,8 @@ class Lab:
                 yield answer
         finally:
             self.store.add(waiting, launch=self.launch.id)
+
+
+def _changed(what: str, path: Path) -> InputError:
+    remedy = "restore the checkpoint from a backup, or start a new store"
+    return InputError(f"{what} changed since they were stored", where=path, remedy=remedy)

@@ -58,6 +58,7 @@ def test_answers_come_as_they_finish(tmp_path: Path) -> None:
     [
         ("echo 'no such model' >&2; exit 3", "ended with exit code 3: no such model"),
         (f"{READY}read batch; kill -9 $$", "killed by signal 9"),
+        (f'{READY}read batch; printf \'{{"id": "r\'; kill -9 $$', "killed by signal 9"),  # while it wrote
         (f"{READY}read batch; exec sleep 60", "said nothing for 1 s"),
     ],
 )

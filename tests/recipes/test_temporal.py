@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from toolkit.config import Recipe
-from toolkit.errors import GateError, JudgeError, ToolkitError, TrainerError
+from toolkit.errors import GateError, InputError, JudgeError, ToolkitError, TrainerError
 from toolkit.lab import Lab, Step
 from toolkit.provenance import capture
 from toolkit.recipes.temporal import temporal
@@ -234,9 +234,55 @@ def test_changed_weights_are_noticed_before_they_answer(scripted_recipe: Build, 
     launch(scripted_recipe(iterations=1), path)
     with Store(path) as store:
         model = store.query("SELECT path FROM model WHERE name = 'M_1'")[0]["path"]
-    weights = tmp_path / model / "model.safetensors"
+    flip(tmp_path / model / "model.safetensors")
+    with pytest.raises(ToolkitError, match=r"weights of M_1 .* changed since"):
+        launch(scripted_recipe(iterations=2), path)
+
+
+@pytest.mark.parametrize("file", ["tokenizer.json", "tokenizer_config.json", "generation_config.json"])
+def test_a_changed_or_lost_tokenizer_is_noticed_before_it_renders(
+    scripted_recipe: Build, tmp_path: Path, file: str
+) -> None:
+    path = tmp_path / "s.duckdb"
+    launch(scripted_recipe(iterations=1), path)
+    with Store(path) as store:
+        model = store.query("SELECT path FROM model WHERE name = 'M_1'")[0]["path"]
+    (tmp_path / model / file).unlink()
+    with pytest.raises(InputError, match=r"tokenizer or template of M_1 .* changed since"):
+        launch(scripted_recipe(iterations=2), path)
+
+
+def test_a_checkpoint_damaged_before_the_store_knew_it_is_not_taken_in(
+    scripted_recipe: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "s.duckdb"
+    with monkeypatch.context() as killed:
+        killed.setattr("toolkit.training.making._store", _die)
+        with pytest.raises(KeyboardInterrupt):
+            launch(scripted_recipe(), path)
+    (weights,) = tmp_path.glob("models/*/model.safetensors")
+    whole = weights.read_bytes()
+    flip(weights)
+    with pytest.raises(InputError, match="weights changed since the training left them"):
+        launch(scripted_recipe(), path)
+    weights.write_bytes(whole)
+    outcome = weights.with_name("outcome.json").read_text()
+    weights.with_name("outcome.json").write_text(outcome[:-9])
+    with pytest.raises(InputError, match="no outcome of a training"):
+        launch(scripted_recipe(), path)
+    weights.with_name("outcome.json").write_text(outcome)
+    monkeypatch.setattr("toolkit.training.making._make", _die)
+    with pytest.raises(KeyboardInterrupt):
+        launch(scripted_recipe(), path)
+    with Store(path, read_only=True) as store:
+        assert store.query("SELECT name FROM model ORDER BY name") == [{"name": "M_0"}, {"name": "M_f0"}]
+
+
+def flip(weights: Path) -> None:
     changed = bytearray(weights.read_bytes())
     changed[-3] ^= 1
     weights.write_bytes(changed)
-    with pytest.raises(ToolkitError, match="changed since"):
-        launch(scripted_recipe(iterations=2), path)
+
+
+def _die(*_: object) -> None:
+    raise KeyboardInterrupt

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from toolkit.commands.doctor import examine
 from toolkit.errors import InputError, StoreError, StoreLocked
 from toolkit.exchange.exporting import export_pairs
 from toolkit.pairs.versions import load, versions
+from toolkit.store import database
 from toolkit.store.database import Store
 
 WRITER = """
@@ -191,6 +193,52 @@ def test_a_full_disk_is_named_and_costs_only_what_did_not_fit(path: Path) -> Non
     assert whole(path, len(said) + 3) <= len(said) + 4
     assert run(path, "with Store(path) as store: version(store, -1)").stdout == "-1\n", "there is room again"
     assert whole(path, len(said) + 4)
+
+
+@pytest.mark.parametrize("size", [0, 100, 6000])
+def test_a_store_that_does_not_fit_leaves_no_half_of_one(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "s.duckdb"
+    told = run(path, f"limit_files({size})\ntry: Store(path)\nexcept Exception as error: print(error)").stdout
+    assert "the disk is full" in told
+    assert list(tmp_path.iterdir()) == []
+    Store(path).close()
+
+
+@pytest.mark.parametrize("moment", ["duckdb.connect", "database._appear"])
+def test_a_store_killed_while_it_is_made_is_made_by_the_next(tmp_path: Path, moment: str) -> None:
+    path = tmp_path / "s.duckdb"
+    code = (
+        "import duckdb\nfrom toolkit.store import database\n"
+        f"made = {moment}\n"
+        "def killed(*arguments, **keywords):\n    made(*arguments, **keywords)\n    die()\n"
+        f"{moment} = killed\nStore(path)"
+    )
+    assert run(path, code).returncode == -signal.SIGKILL
+    assert path.exists() == (moment == "database._appear")
+    assert whole(path, 0) == 0
+
+
+def test_ctrl_c_in_the_middle_of_a_statement_is_ctrl_c() -> None:
+    with Store(None) as store, pytest.raises(KeyboardInterrupt):
+        threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        store.query("CREATE TEMP TABLE numbers AS FROM range(200_000_000)")
+
+
+def test_a_store_that_another_process_made_meanwhile_is_not_replaced(path: Path) -> None:
+    before = path.read_bytes()
+    database._create(path)
+    assert path.read_bytes() == before
+
+
+def test_a_store_is_made_where_no_file_can_be_linked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.link", refused)
+    assert whole(tmp_path / "s.duckdb", 0) == 0
+    before = (tmp_path / "s.duckdb").read_bytes()
+    database._create(tmp_path / "s.duckdb")
+    assert (tmp_path / "s.duckdb").read_bytes() == before
 
 
 def test_a_full_disk_leaves_the_earlier_export(path: Path) -> None:

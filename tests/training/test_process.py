@@ -138,6 +138,15 @@ def test_a_half_written_line_waits_for_its_end(tmp_path: Path) -> None:
     assert log.advance() == []
 
 
+@pytest.mark.parametrize("line", ['{"event": "step", "lo{"event": "saved"}', "[]", "7", "\xff"])
+def test_a_line_of_the_step_log_that_is_no_step_is_told_with_its_place(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "steps.jsonl"
+    path.write_text(f'{{"event": "rows", "rows": 3}}\n{line}\n', encoding="latin-1")
+    with pytest.raises(TrainerError, match="is no step of a training") as told:
+        StepLog(path).advance()
+    assert (told.value.where, "same command again" in told.value.remedy) == (str(path), True)
+
+
 def test_an_interrupt_ends_the_trainer_and_its_children(job: TrainerJob, tmp_path: Path) -> None:
     body = f'sleep 60 & echo $! > {tmp_path}/child; echo \'{{"event": "step", "loss": 1}}\' > {job.step_log}; wait'
 

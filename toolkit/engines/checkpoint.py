@@ -95,14 +95,21 @@ def promote(work: Path, final: Path) -> None:
     """Make a finished directory appear under its final name: everything synced, then one rename."""
     for file in work.iterdir():
         if file.is_file():
-            with file.open("rb") as opened:
-                os.fsync(opened.fileno())
+            _sync(file)
+    _sync(work)
     if final.exists():
         shutil.rmtree(final)
     work.rename(final)
-    handle = os.open(final.parent, os.O_RDONLY)
-    os.fsync(handle)
-    os.close(handle)
+    _sync(final.parent)
+
+
+def _sync(path: Path) -> None:
+    """What a file holds, or which files a directory holds, is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _verify_shard(file: Path) -> None:

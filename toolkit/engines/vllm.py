@@ -96,7 +96,8 @@ class VllmEngine:
     def _listen(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            self._lines.put(line)
+            if line.endswith("\n"):  # else the child died while it wrote
+                self._lines.put(line)
         self._lines.put(None)
 
     def _send(self, message: dict[str, Any]) -> None:

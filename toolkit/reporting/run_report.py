@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from toolkit.errors import writing
 from toolkit.provenance import Launch
 from toolkit.reporting.tables import Table, table
 from toolkit.store.database import Store
@@ -25,10 +26,11 @@ def report_run(store: Store, launch: Launch, folder: Path) -> Path:
 
 def write_report(store: Store, launch: Launch, folder: Path) -> Path:
     """The report as Markdown, named as the run."""
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{launch.run}.md"
     tables = [part.markdown() for part in run_tables(store, launch.id)]
-    path.write_text("\n".join([_head(launch), *tables, _limits()]), encoding="utf-8")
+    with writing(path):
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n".join([_head(launch), *tables, _limits()]), encoding="utf-8")
     return path
 
 

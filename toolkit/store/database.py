@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,6 +55,8 @@ class Store:
             raise StoreError(f"no store {path}", remedy="run a recipe first, or name the file with --store")
         if path is not None and path.is_dir():
             raise StoreError(f"{path} is a folder", remedy=f"name a file with --store, for example {path}/store.duckdb")
+        if path is not None and not path.exists():
+            _create(path)
         with boundary(path):
             self._db = duckdb.connect(str(path or ":memory:"), read_only=read_only, config=_CONFIG)
             self._settle()
@@ -224,19 +227,28 @@ def boundary(path: Path | None) -> Iterator[None]:
             raise _locked(path, int(holder[1])) from error
         if "different configuration than existing connections" in text:
             raise _locked(path, os.getpid()) from error
-        if re.search(r"(?i)no space left|not enough space|file too large|quota exceeded", text):
-            problem, remedy = "the disk is full", "free some space and run the same command again: it resumes"
-        elif "Permission denied" in text or "read-only" in text.lower():
-            problem, remedy = "the store cannot be written", "choose a writable place with --store"
-        elif "WAL file" in text:
-            problem = f"the write-ahead log is damaged: {text.splitlines()[0]}"
-            remedy = f"restore {path} and {path}.wal from a backup; without one, move the .wal file away: what was "
-            remedy += "committed since the last checkpoint is then lost"
-        elif "not a valid DuckDB database" in text:
-            problem, remedy = "the file is not a DuckDB database", "name another file with --store"
-        else:
-            problem, remedy = text, ASK
-        raise StoreError(problem, where=path or "memory", remedy=remedy) from error
+        raise _renamed(text, path) from error
+    except RuntimeError as error:
+        if str(error) == "Query interrupted":  # DuckDB's word for Ctrl-C in the middle of a statement
+            raise KeyboardInterrupt from error
+        raise
+
+
+def _renamed(text: str, path: Path | None) -> StoreError:
+    """What DuckDB or the operating system said, as an error of ours."""
+    if re.search(r"(?i)no space left|not enough space|file too large|quota exceeded", text):
+        problem, remedy = "the disk is full", "free some space and run the same command again: it resumes"
+    elif "Permission denied" in text or "read-only" in text.lower():
+        problem, remedy = "the store cannot be written", "choose a writable place with --store"
+    elif "WAL file" in text:
+        problem = f"the write-ahead log is damaged: {text.splitlines()[0]}"
+        remedy = f"restore {path} and {path}.wal from a backup; without one, move the .wal file away: what was "
+        remedy += "committed since the last checkpoint is then lost"
+    elif "not a valid DuckDB database" in text:
+        problem, remedy = "the file is not a DuckDB database", "name another file with --store"
+    else:
+        problem, remedy = text, ASK
+    return StoreError(problem, where=path or "memory", remedy=remedy)
 
 
 def _locked(path: Path | None, holder: int) -> StoreLocked:
@@ -257,6 +269,28 @@ def _make_folder(path: Path) -> None:
         raise StoreError(
             f"cannot make the folder {path.parent}: {error.strerror}", remedy="choose a writable place with --store"
         ) from error
+
+
+def _create(path: Path) -> None:
+    """An empty database appears under its name in one step: the half of one, which a kill meanwhile or a full disk
+    would leave, DuckDB refuses to open ever after."""
+    try:
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder, boundary(path):
+            made = Path(folder) / path.name
+            duckdb.connect(str(made)).close()
+            _appear(made, path)
+    except FileExistsError:  # another process was faster; what it writes must not be replaced
+        return
+    except OSError as error:
+        raise _renamed(str(error), path) from error
+
+
+def _appear(made: Path, path: Path) -> None:
+    try:
+        os.link(made, path)
+    except OSError:  # it is there already, or the file system has no links: not in one step there
+        with path.open("xb") as file:
+            file.write(made.read_bytes())
 
 
 def _text(value: Any) -> str | None:

@@ -19,7 +19,7 @@ from typing import Any
 
 from toolkit import config
 from toolkit.engines import checkpoint
-from toolkit.errors import TrainerError
+from toolkit.errors import InputError, TrainerError, writing
 from toolkit.identity import Json
 from toolkit.lab import Lab, Step
 from toolkit.progress import Progress
@@ -59,13 +59,15 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a finished training left: rows trained on, batch, rows unseen per epoch, seconds, step log."""
+    """What a finished training left: rows trained on, batch, rows unseen per epoch, seconds, step log, and the digest
+    of its weights."""
 
     rows: int
     batch: int
     unseen: int
     seconds: float
     steps: list[dict[str, float | None]]
+    weights: str
 
 
 def made(lab: Lab, task: Task) -> Model:
@@ -92,13 +94,29 @@ def _known(lab: Lab, training: Training) -> Model | None:
 
 def _adopted(lab: Lab, training: Training, task: Task) -> Model:
     final = lab.folder / "models" / training.id
-    if not checkpoint.is_trained(final):
-        _make(lab, training, task, final)
-    outcome = Outcome(**json.loads((final / checkpoint.OUTCOME).read_text(encoding="utf-8")))
+    if checkpoint.is_trained(final):
+        return _store(lab, training, task, _left(final))
+    with writing(lab.folder / "trainings" / training.id):
+        outcome = _make(lab, training, task, final)
     return _store(lab, training, task, outcome)
 
 
-def _make(lab: Lab, training: Training, task: Task, final: Path) -> None:
+def _left(final: Path) -> Outcome:
+    """What a launch that was killed since had finished there. Raises InputError where it is not as it was."""
+    remedy = "remove this directory and run the same command again: it trains again"
+    checkpoint.verify(final)
+    try:
+        outcome = Outcome(**json.loads((final / checkpoint.OUTCOME).read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"no outcome of a training: {error}", where=final / checkpoint.OUTCOME, remedy=remedy
+        ) from error
+    if outcome.weights != checkpoint.weights_digest(final):
+        raise InputError("the weights changed since the training left them", where=final, remedy=remedy)
+    return outcome
+
+
+def _make(lab: Lab, training: Training, task: Task, final: Path) -> Outcome:
     work = lab.folder / "trainings" / training.id
     work.mkdir(parents=True, exist_ok=True)
     report = _gated(lab, task)
@@ -114,14 +132,16 @@ def _make(lab: Lab, training: Training, task: Task, final: Path) -> None:
         raise TrainerError(
             f"the trainer saw {result.rows} of {len(report.kept)} rows",
             where=work,
-            remedy="report this: the gate missed a case",
+            remedy="run the same command again; where it says this once more, report it: the gate missed a case",
         )
     checkpoint.adopt_tokenizer(job.policy, job.output)
-    outcome = Outcome(len(report.kept), batch, unseen, result.seconds, [dict(step) for step in result.steps])
-    (job.output / checkpoint.OUTCOME).write_text(json.dumps(asdict(outcome)), encoding="utf-8")
     checkpoint.verify(job.output)
+    weights = checkpoint.weights_digest(job.output)
+    outcome = Outcome(len(report.kept), batch, unseen, result.seconds, [dict(step) for step in result.steps], weights)
+    (job.output / checkpoint.OUTCOME).write_text(json.dumps(asdict(outcome)), encoding="utf-8")
     final.parent.mkdir(parents=True, exist_ok=True)
     checkpoint.promote(job.output, final)
+    return outcome
 
 
 def _job(lab: Lab, task: Task, batch: int, work: Path) -> TrainerJob:
@@ -171,8 +191,7 @@ def _export(path: Path, report: GateReport, eos: str) -> None:
 
 def _store(lab: Lab, training: Training, task: Task, outcome: Outcome) -> Model:
     path = Path("models") / training.id
-    weights = checkpoint.weights_digest(lab.folder / path)
-    model = Model(task.name, str(path), weights, task.parent.template, task.parent.id, training.id)
+    model = Model(task.name, str(path), outcome.weights, task.parent.template, task.parent.id, training.id)
     found = {
         "pair_set": task.data if task.reference else None,
         "demonstration_set": None if task.reference else task.data,

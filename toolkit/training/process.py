@@ -56,7 +56,17 @@ class StepLog:
             file.seek(self.read)
             whole = file.read().rpartition(b"\n")[0]
         self.read += len(whole) + 1 if whole else 0
-        return [step for line in whole.splitlines() if (step := self._take(json.loads(line)))]
+        return [step for line in whole.splitlines() if (step := self._take(self._parse(line)))]
+
+    def _parse(self, line: bytes) -> dict[str, Any]:
+        try:
+            return {"event": "", **json.loads(line)}
+        except (ValueError, TypeError) as error:
+            raise TrainerError(
+                f"{line[:60]!r} is no step of a training",
+                where=self.path,
+                remedy="free some space where the disk is full, and run the same command again",
+            ) from error
 
     def _take(self, line: dict[str, Any]) -> Step | None:
         event = line.pop("event")
