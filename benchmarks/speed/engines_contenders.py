@@ -2,7 +2,8 @@
 
     toolkit        the quick recipe's generation: rendering, vLLM in its child, storing
     raw            vllm.LLM.generate with the toolkit's arguments and environment, the same tokens and seeds
-    box            vllm.LLM.generate as it comes: no argument but the model
+    box            vllm.LLM.generate as it comes: no setting but the model and the size of its cache (else it wants
+                   92 % of the machine's memory for itself)
     transformers   generate() over one padded batch, in bfloat16
     judge          expected scores of those answers, by the toolkit
     judge_alone    the same with vLLM's prefix caching off
@@ -94,6 +95,7 @@ def box(folder: Path, asked: Found) -> Found:
     with lab:
         requests = ask(lab, model, prompts, "present")
         tokens = {prompt.id: lab.chat(model).tokens(prompt.messages()) for prompt in prompts}
+    os.environ["VLLM_CPU_KVCACHE_SPACE"] = "2"
     return vllm(
         {"model": str(lab.path(model))}, [(tokens[request.prompt], request.seed) for request in requests], asked
     )
