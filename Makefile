@@ -1,9 +1,16 @@
 PYTHON := python3 bootstrap.py
 
-.PHONY: setup test fast chaos lint types format pins
+.PHONY: setup test fast bench chaos lint types format pins
 setup: ; $(PYTHON)
 test: ; $(PYTHON) -m pytest
 fast: ; $(PYTHON) -m pytest -m "not real"
+bench:
+	$(PYTHON) benchmarks/speed/store.py --out build/bench/store.json --prompts 20000 --share 5000 --pairs 20000 \
+		--answers 10240 --growth 5000 10000 20000 --judged 1000 5000 10000
+	$(PYTHON) benchmarks/speed/pipeline.py --out build/bench/pipeline.json --prompts 100 1000
+	$(PYTHON) benchmarks/speed/diagnostics.py --out build/bench/diagnostics.json --pairs 8 --rounds 1 --read 20 --first 2 \
+		--each 2 --few 1
+	$(PYTHON) benchmarks/speed/engines.py --out build/bench/engines.json --prompts 4 --rounds 1
 chaos: ; $(PYTHON) -m benchmarks.chaos.campaign --out benchmarks/results/chaos.json
 lint: ; $(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
 types: ; $(PYTHON) -m mypy

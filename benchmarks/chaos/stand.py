@@ -97,6 +97,7 @@ def content(path: Path) -> Rows:
             table: Counter(
                 json.dumps([(c, row[c]) for c in sorted(columns[table]) if c not in WHEN], default=str)
                 for row in store.query(f"FROM {table}")
+                if row.get("metric") not in WHEN  # a step's seconds are a row
             )
             for table in sorted(tables)
         }

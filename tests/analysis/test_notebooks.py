@@ -18,7 +18,7 @@ import pytest
 from toolkit.commands.browse import FILES, Notebook, find_notebook
 from toolkit.lab import Lab
 from toolkit.provenance import capture
-from toolkit.reporting import frames, notebook_parts, run_curves, run_pairs, run_training
+from toolkit.reporting import frames, notebook_parts, pair_browser, run_curves, run_pairs, run_training
 from toolkit.reporting.notebook_charts import drawn
 from toolkit.reporting.page_parts import Section
 from toolkit.reporting.tables import show
@@ -159,7 +159,8 @@ def test_a_notebook_exports_to_html_that_holds_its_numbers(notebook: Notebook, d
     done = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True)
     assert done.returncode == 0, done.stderr
     with Store(diagnosed, read_only=True) as store:
-        gap = store.query("SELECT max(gap) AS gap FROM pairs")[0]["gap"]
+        shown_first = pair_browser.sets(frames.Reader(diagnosed))[0]
+        gap = store.query("SELECT max(gap) AS gap FROM pairs WHERE pair_set = ?", [shown_first])[0]["gap"]
         mean = store.query("SELECT mean FROM summaries WHERE metric = 'gap' AND control = '' LIMIT 1")[0]["mean"]
     wanted = {Notebook.gap: show(mean), Notebook.gradient: "Directional gradient norm", Notebook.pairs: show(gap)}
     assert wanted.get(notebook, "maths accuracy") in page.read_text(encoding="utf-8")

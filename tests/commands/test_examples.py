@@ -65,7 +65,8 @@ def folder(
 def prepared(name: str) -> list[str]:
     """What a reader would have typed before this example, as lines."""
     roles = [f"import-responses {model}.jsonl --model {model} --role {role}" for model, role in PUBLISHED.items()]
-    return {"import-scores": roles, "judge-quality": ["import hh.jsonl.gz gold"]}.get(name, [])
+    before = {"import-scores": roles, "judge-quality": ["import hh.jsonl.gz gold"]}
+    return (before | {"part-collect": ["part-select parts 1"]}).get(name, [])
 
 
 def typed(line: str, name: str, *more: str) -> str:

@@ -117,7 +117,9 @@ def test_without_df_gamed_there_is_a_win_rate_and_a_reason_for_no_lc(
     assert 0 < mean < 1 and values(found)["preference"] == pytest.approx(mean)
     assert values(found)["win_rate"] == pytest.approx(100 * mean)
     assert all(item.answer and "M" in json.loads(item.detail) for item in found.items)
-    assert (step.stage, step.total, step.cached, step.stats) == ("evaluate", 6, 0, {"unread": 0})
+    told = dict(step.stats)
+    assert told.pop("prompt_tokens") > 6 * 100 and told.pop("prompt_tokens_reused") == 0
+    assert (step.stage, step.total, step.cached, told) == ("evaluate", 6, 0, {"unread": 0})
 
 
 def test_a_second_run_answers_and_judges_nothing(

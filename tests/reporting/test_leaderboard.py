@@ -138,8 +138,8 @@ def test_diagnostic_columns_stand_last_are_not_compared_and_are_printed_on_deman
         "lc_win_rate", "exact", "exact", "exact [invalid]", "extraction_failures", "timed_out", "preference",
     ]  # fmt: skip
     assert not [c for row in made.rows for column, c in row.cells.items() if column.diagnostic and c.against]
-    printed = CliRunner().invoke(app, ["leaderboard", str(store), "--out", str(tmp_path / "out")]).stdout
-    everything = CliRunner().invoke(app, ["leaderboard", str(store), "--all"]).stdout
+    printed = CliRunner().invoke(app, ["leaderboard", "--store", str(store), "--out", str(tmp_path / "out")]).stdout
+    everything = CliRunner().invoke(app, ["leaderboard", "--store", str(store), "--all"]).stdout
     assert "[invalid]" not in printed and "timed_out" not in printed and "maths exact" in printed
     assert "4 diagnostic columns" in printed and "diagnostic columns" not in everything
     assert "[invalid]" in everything and "timed_out" in everything

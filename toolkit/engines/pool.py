@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from toolkit.config import Engine as Settings
+from toolkit.engines.local import open_local
 from toolkit.engines.protocol import Engine, Swapping
 from toolkit.engines.vllm import resolve_device
 
@@ -14,28 +15,12 @@ Opener = Callable[[Path, Settings, bool], Engine]
 
 
 def open_engine(path: Path, settings: Settings, trust_remote_code: bool) -> Engine:
-    """The engine of `settings.kind`, loaded with this checkpoint."""
-    match settings.kind:
-        case "vllm":
-            from toolkit.engines.vllm import VllmEngine
+    """The engine of `settings.kind`, loaded with this checkpoint, here or on a cluster."""
+    if settings.kind != "ray":
+        return open_local(path, settings, trust_remote_code)
+    from toolkit.engines.ray import RayEngine
 
-            return VllmEngine(path, settings, trust_remote_code)
-        case "ray":
-            from toolkit.engines.ray import RayEngine
-
-            return RayEngine(path, settings, trust_remote_code)
-        case "transformers":
-            from toolkit.engines.transformers import TransformersEngine
-
-            return TransformersEngine(path, settings, trust_remote_code)
-        case "openai":
-            from toolkit.engines.openai import OpenAIEngine
-
-            return OpenAIEngine(path, settings)
-        case "scripted":
-            from toolkit.engines.scripted import ScriptedEngine
-
-            return ScriptedEngine(path, settings)
+    return RayEngine(path, settings, trust_remote_code)
 
 
 class EnginePool:

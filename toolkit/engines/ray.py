@@ -27,6 +27,7 @@ from typing import Any
 
 from toolkit.config import Engine as Settings
 from toolkit.engines.checkpoint import weights_digest
+from toolkit.engines.local import open_local
 from toolkit.engines.protocol import Completion, Engine, Request
 from toolkit.engines.vllm import START_SECONDS, resolve_device
 from toolkit.errors import EngineError
@@ -40,15 +41,13 @@ class Worker:
     """What runs on a node: one engine. Its generator yields completions in small groups."""
 
     def __init__(self, path: Path, settings: Settings, trust_remote_code: bool, weights: str) -> None:
-        from toolkit.engines.pool import open_engine
-
         if (found := weights_digest(path)) != weights:
             raise EngineError(
                 f"the checkpoint on this node has weights {found}, the driver's has {weights}",
                 where=path,
                 remedy="keep models on a file system that all nodes share, or copy this one again",
             )
-        self._engine: Engine = open_engine(path, settings, trust_remote_code)
+        self._engine: Engine = open_local(path, settings, trust_remote_code)
 
     def ready(self) -> int:
         """The id of this process; it is told once the engine is loaded."""

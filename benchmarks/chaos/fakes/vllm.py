@@ -63,7 +63,7 @@ class LLMEngine:
         made = SimpleNamespace(
             text=done.text, token_ids=[0] * done.tokens, finish_reason=done.finish, logprobs=[logprobs]
         )
-        return [SimpleNamespace(finished=True, request_id=done.id, outputs=[made], num_cached_tokens=0)]
+        return [SimpleNamespace(finished=True, request_id=done.id, num_cached_tokens=0, outputs=[made])]
 
 
 def fail() -> None:
