@@ -17,6 +17,7 @@ import argparse
 import json
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,8 @@ def begun(options: argparse.Namespace, folder: Path) -> tuple[Campaign, list[Fau
     stand = Stand.real(folder / "stand") if options.real else Stand.made(folder / "stand")
     campaign = Campaign(folder, stand, Nursery(), REAL_PATIENCE if options.real else PATIENCE).begun()
     faults = [chain()] if options.real else running(campaign.steps, campaign.answers(), options.seed) + damages()
-    return campaign, [fault for fault in faults if options.only in f"{fault.kind} {fault.name}"]
+    chosen = [fault for fault in faults if options.only in f"{fault.kind} {fault.name}"]
+    return replace(campaign, without=options.without), chosen
 
 
 def report(options: argparse.Namespace, campaign: Campaign, planned: int, outcomes: Sequence[Outcome]) -> None:

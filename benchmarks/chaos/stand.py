@@ -97,6 +97,7 @@ def content(path: Path) -> Rows:
             table: Counter(
                 json.dumps([(c, row[c]) for c in sorted(columns[table]) if c not in WHEN], default=str)
                 for row in store.query(f"FROM {table}")
+                if row.get("metric") not in WHEN  # a step's seconds are a row
             )
             for table in sorted(tables)
         }
@@ -106,6 +107,19 @@ def compared(reference: Rows, found: Rows) -> tuple[int, int]:
     """Rows lost, and rows too many: a second copy, or a row that the uninterrupted run does not have."""
     lost = sum((reference[table] - found[table]).total() for table in reference)
     return lost, sum((found[table] - reference[table]).total() for table in reference)
+
+
+def told(reference: Rows, found: Rows, most: int = 3) -> str:
+    """The first rows of each table that differ, for whoever looks for the cause."""
+    lost, doubled = (
+        {table: a[table] - b[table] for table in reference} for a, b in ((reference, found), (found, reference))
+    )
+    return "; ".join(
+        f"{word} in {table}: {row}"
+        for word, rows in (("lost", lost), ("too many", doubled))
+        for table, counted in rows.items()
+        for row in list(counted)[:most]
+    )
 
 
 def unsound(path: Path) -> list[str]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmarks.chaos.endpoint import Endpoint
 from benchmarks.chaos.fault import Fault
 from benchmarks.chaos.nursery import Launch, Nursery, settle
-from benchmarks.chaos.stand import Rows, Stand, compared, content, unsound
+from benchmarks.chaos.stand import Rows, Stand, compared, content, told, unsound
 from toolkit.store.database import Store
 
 MOST_LAUNCHES = 60
@@ -110,10 +110,10 @@ class Trial:
         problems += more
         lost = doubled = 0
         if not more:
-            lost, doubled = compared(self.campaign.rows or {}, content(self.store))
+            reference, rows = self.campaign.rows or {}, content(self.store)
+            lost, doubled = compared(reference, rows)
+            problems += [f"{lost} rows lost, {doubled} too many: {told(reference, rows)}"] if lost or doubled else []
             problems += unsound(self.store)
-        if lost or doubled:
-            problems.append(f"{lost} rows lost, {doubled} too many")
         if re.search(r"^Traceback", self.words(), re.M):  # a child's, quoted as its last words, is indented
             problems.append("a traceback was shown")
         if self.endpoint:
@@ -143,8 +143,8 @@ class Trial:
             if code == 0:
                 return number, found
             found += wrong_end(self.fault, code, self.words()) if self.fault.lasting else []
-        told = " | ".join(self.words().strip().splitlines()[-4:])
-        return number, [*found, f"the same command again ended with {code}: {told}"]
+        last = " | ".join(self.words().strip().splitlines()[-4:])
+        return number, [*found, f"the same command again ended with {code}: {last}"]
 
     def launch(self, number: int, *, disturbed: bool = True) -> int | None:
         """The exit code of the n-th launch; None where it had to be killed because it never ended."""
