@@ -27,6 +27,15 @@ TEMPLATE = (
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Workers take whole files, so that what a file shares is made once. What loads a model comes first and goes to
+    one worker: two engines and a trainer together need more memory than the smallest machine has."""
+    items.sort(key=lambda item: item.get_closest_marker("real") is None)
+    for item in items:
+        group = "real" if item.get_closest_marker("real") else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 def write_tokenizer(folder: Path) -> None:
     """A byte-level BPE tokenizer with ChatML control tokens; digits are single tokens."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
