@@ -57,7 +57,8 @@ def log_steps(rows: list[object]) -> None:
             log.write('{"event": "step", "st\n')
         for step in range(1, steps + 1):
             values = {"loss": 0.7 - step / 100, "acc": 0.5, "chosen_reward": 0.1, "reject_reward": -0.1, "lr": 1e-5}
-            log.write(json.dumps({"event": "step", "step": step, **values, "grad_norm": 1.0}) + "\n")
+            values["grad_norm"] = 1.0
+            log.write(json.dumps({"event": "step", "step": step, **values, "seconds": step / 1000}) + "\n")
         log.write(json.dumps({"event": "saved"}) + "\n")
 
 

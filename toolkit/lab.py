@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -67,7 +68,7 @@ class Lab:
         self.steps: list[Step] = []
         self.past: Model | None = None
         self._chats: dict[str, Chat] = {}
-        self._prompts: Counter[str] = Counter()
+        self._measured: dict[str, float] = defaultdict(int)
         self._server = None if planning else Server(store)
         if not planning:
             store.insert("launch", [{**vars(launch), "arguments": list(launch.arguments)}])
@@ -127,22 +128,42 @@ class Lab:
     def chat(self, model: Model) -> Chat:
         """The chat template of this model, loaded and checked once for each distinct one. Raises InputError."""
         if model.template not in self._chats:
-            self._chats[model.template] = Chat.load(self._rendering(model), self.recipe.trust_remote_code)
+            with self.timing("tokenizer_seconds"):
+                self._chats[model.template] = Chat.load(self._rendering(model), self.recipe.trust_remote_code)
         return self._chats[model.template]
 
     def engine(self, model: Model) -> Engine:
         """The engine that serves this checkpoint, after its weights were found unchanged."""
         if not self.engines.has(model.id):
-            self.unchanged(model)
+            with self.timing("check_seconds"):
+                self.unchanged(model)
             print(f"{self.iteration} starting {self.recipe.engine.kind} with {model.name}", file=sys.stderr, flush=True)
-        return self.engines.get(model.id, self.path(model))
+        with self.timing("start_seconds"):
+            return self.engines.get(model.id, self.path(model))
 
     def complete(self, model: Model, requests: Sequence[Request]) -> Iterator[Completion]:
-        """Completions of this checkpoint, as they finish. The step that is noted next tells the prompts' tokens."""
+        """Completions of this checkpoint, as they finish.
+
+        The step that is noted next tells the tokens, and the seconds that were spent waiting for the engine.
+        """
         lengths = {request.id: len(request.tokens) for request in requests}
-        for done in self.engine(model).complete(requests):
-            self._prompts.update(prompt_tokens=lengths[done.id], prompt_tokens_reused=done.reused)
+        completions = self.engine(model).complete(requests)
+        while True:
+            with self.timing("engine_seconds"):
+                done = next(completions, None)
+            if done is None:
+                return
+            self._measured["prompt_tokens"] += lengths[done.id]
+            self._measured["prompt_tokens_reused"] += done.reused
+            self._measured["new_tokens"] += done.tokens
             yield done
+
+    @contextmanager
+    def timing(self, name: str) -> Iterator[None]:
+        """The seconds of what runs inside, told by the step that is noted next."""
+        started = time.monotonic()
+        yield
+        self._measured[name] += time.monotonic() - started
 
     # work
 
@@ -168,8 +189,9 @@ class Lab:
 
     def note(self, step: Step) -> None:
         """Keep what a verb call did."""
-        step = replace(step, stats={**step.stats, **self._prompts})
-        self._prompts.clear()
+        measured = {name: round(value, 3) for name, value in self._measured.items()}
+        step = replace(step, stats={**step.stats, **measured})
+        self._measured.clear()
         self.steps.append(step)
         if not self.planning:
             row = {**vars(step), "launch": self.launch.id, "position": len(self.steps)}

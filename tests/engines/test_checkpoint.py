@@ -51,6 +51,13 @@ def garbage_header(path: Path) -> None:
     (path / "model.safetensors").write_bytes(struct.pack("<Q", 4) + b"\xff\xfe\x00{")
 
 
+def test_parameters_are_counted_over_all_shards_by_the_headers_alone(model: Path) -> None:
+    header = json.dumps({"__metadata__": {}, "v": {"dtype": "F32", "shape": [3, 5], "data_offsets": [0, 60]}}).encode()
+    shard = struct.pack("<Q", len(header)) + header
+    (model / "model-00002.safetensors").write_bytes(shard)
+    assert checkpoint.parameters(model) == 1 + 15
+
+
 @pytest.mark.parametrize(
     ("damage", "told"),
     [

@@ -72,8 +72,9 @@ def test_a_run_prints_what_happened_and_where_to_look_and_a_rerun_says_it_had_no
 
 
 def test_a_plan_loads_nothing_heavy_and_counts_the_work(command: Command, tmp_path: Path) -> None:
-    done = command("--plan", PYTHONPROFILEIMPORTTIME="1")
+    done = command("--plan", "--hardware", "8xH100", PYTHONPROFILEIMPORTTIME="1")
     assert done.returncode == 0, done.stderr
+    assert "Cost on 8xH100" in done.stdout
     assert "to do: 216 requests, at most 1,836 new tokens, 4 trainings" in done.stdout
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert not loaded & set(HEAVY)
@@ -96,6 +97,8 @@ def test_a_plan_loads_nothing_heavy_and_counts_the_work(command: Command, tmp_pa
         (["--store", "/proc/version/x.duckdb"], 4, ["cannot make the folder", "--store"]),
         (["--store", __file__], 4, ["not a DuckDB database", "--store"]),
         (["--iters", "0"], 2, ["--iters"]),
+        (["--plan", "--hardware", "8xTPU"], 2, ["--hardware '8xTPU'", "8xH100"]),
+        (["--hardware", "8xH100"], 2, ["add --plan"]),
     ],
 )
 def test_bad_input_is_one_clear_error_without_a_traceback(

@@ -113,6 +113,16 @@ def test_a_repeated_row_is_dropped_and_names_the_first(tokenizer: Any) -> None:
     assert (drop.reason, drop.pair, drop.prompt) == ("duplicate", "p2", "q2") and "p1" in drop.detail
 
 
+def test_the_tokens_of_a_set_are_those_of_both_sides_of_its_kept_rows_as_the_trainer_cuts_them(tokenizer: Any) -> None:
+    rows = [GOOD, replace(GOOD, chosen="the quick brown fox " * 20), replace(GOOD, rejected=GOOD.chosen)]
+    training = TRAINING.model_copy(update={"max_length": 2048})
+    texts = [(GOOD.chosen, GOOD.rejected), (rows[1].chosen, rows[1].rejected)]
+    sides = [export_answer(text or "", tokenizer.eos_token) for pair in texts for text in pair]
+    counted = sum(len(trainer_tokens(tokenizer, PROMPT, answer, 2048)) for answer in sides)
+    report = gate(rows, tokenizer, training, KEEP)
+    assert (len(report.kept), report.tokens) == (2, counted)
+
+
 def test_every_row_is_kept_or_dropped_in_its_order_whatever_the_text(tokenizer: Any) -> None:
     texts = ["", "a", "🦊🦊", "a\r\nb\r\n", "\x00nul", "\u202eright to left", "x" * 5000, "e\u0301", "ends\n"]
     rows = [Row(f"{i}-{j}", f"q{i}", PROMPT, a, b) for i, a in enumerate(texts) for j, b in enumerate(texts)]

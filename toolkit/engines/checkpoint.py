@@ -7,6 +7,7 @@ with the byte range of each tensor, and the bytes (https://huggingface.co/docs/s
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import struct
@@ -20,6 +21,7 @@ TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json", "added_tokens.json",
     "vocab.json", "merges.txt", "tokenizer.model", "generation_config.json",
 )  # fmt: skip
+DAMAGED = "the file was cut off or damaged: copy or train it again"
 OUTCOME = "outcome.json"  # what the trainer said, beside the weights of a finished training
 
 
@@ -53,6 +55,12 @@ def is_trained(path: Path) -> bool:
 def weights_digest(path: Path) -> str:
     """Identity of the weights: SHA-256 over the safetensors files."""
     return file_digest(path.glob("*.safetensors"))
+
+
+def parameters(path: Path) -> int:
+    """How many numbers the weights hold. A head that is tied to the embeddings is no weight of its own."""
+    tensors = (entry for file in path.glob("*.safetensors") for entry in _header(file)[0].values())
+    return sum(math.prod(entry["shape"]) for entry in tensors)
 
 
 def template_digest(path: Path) -> str:
@@ -113,23 +121,27 @@ def _sync(path: Path) -> None:
 
 
 def _verify_shard(file: Path) -> None:
-    remedy = "the file was cut off or damaged: copy or train it again"
+    tensors, start = _header(file)
+    size, wanted = file.stat().st_size, start + max((entry["data_offsets"][1] for entry in tensors.values()), default=0)
+    if wanted != size:
+        raise InputError(
+            f"{file.name} has {size} bytes, its safetensors header says {wanted}", where=file, remedy=DAMAGED
+        )
+
+
+def _header(file: Path) -> tuple[dict[str, Any], int]:
+    """(the tensors by name, where their bytes begin). Raises InputError where the file has no such header."""
     size = file.stat().st_size
     with file.open("rb") as opened:
         start = opened.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
         if not 2 <= length <= size - 8:
-            raise InputError(f"{file.name} has no valid safetensors header", where=file, remedy=remedy)
+            raise InputError(f"{file.name} has no valid safetensors header", where=file, remedy=DAMAGED)
         try:
             header = json.loads(opened.read(length))
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise InputError(f"{file.name} has no readable safetensors header", where=file, remedy=remedy) from error
-    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-    wanted = 8 + length + max(ends, default=0)
-    if wanted != size:
-        raise InputError(
-            f"{file.name} has {size} bytes, its safetensors header says {wanted}", where=file, remedy=remedy
-        )
+            raise InputError(f"{file.name} has no readable safetensors header", where=file, remedy=DAMAGED) from error
+    return {name: entry for name, entry in header.items() if name != "__metadata__"}, 8 + length
 
 
 def _config(path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
     python -m toolkit.recipes.temporal --iters 2 --set answers.k=4
     python -m toolkit.recipes.temporal --config recipes/temporal.toml --plan
+    python -m toolkit.recipes.temporal --plan --hardware 8xH100 --model llama-8b
 
 Killed at any point, the same command goes on where it stopped.
 """
@@ -22,8 +23,10 @@ from toolkit.errors import RecipeError
 from toolkit.lab import Lab
 from toolkit.provenance import capture
 from toolkit.records import Model
+from toolkit.reporting.cost import cost_text, costs
 from toolkit.reporting.json_lines import json_line
 from toolkit.reporting.plan import launch_text, plan_text
+from toolkit.reporting.rates import hardware
 from toolkit.reporting.run_report import report_run, write_report
 from toolkit.store.database import Store
 from toolkit.store.serving import DEFAULT
@@ -42,6 +45,7 @@ class Options:
     changes: tuple[str, ...]
     plan: bool
     as_json: bool = False
+    hardware: str = ""
 
 
 def main(recipe: RecipeFunction) -> None:
@@ -55,11 +59,12 @@ def main(recipe: RecipeFunction) -> None:
         store: Annotated[Path, typer.Option(help="The DuckDB file; checkpoints and reports lie beside it.")] = DEFAULT,
         set_: Annotated[list[str] | None, typer.Option("--set", help="Any recipe field: key.subkey=value.")] = None,
         plan: Annotated[bool, typer.Option("--plan", help="Print every step with its cost and stop.")] = False,
+        hardware: Annotated[str, typer.Option(help="With --plan: hours and disk on this, as 8xH100 or 2xcpu.")] = "",
         as_json: Annotated[bool, typer.Option("--json", help="One JSON object a step, instead of tables.")] = False,
     ) -> None:
         named = [f"model={model}"] if model else []
         named += [f"iterations={iters}"] if iters else []
-        options = Options(config, run, store, (*named, *(set_ or ())), plan, as_json)
+        options = Options(config, run, store, (*named, *(set_ or ())), plan, as_json, hardware)
         raise typer.Exit(guarded(lambda: execute(recipe, options)))
 
     told = sys.modules["__main__"].__doc__ or recipe.__name__
@@ -69,15 +74,18 @@ def main(recipe: RecipeFunction) -> None:
 
 def execute(recipe: RecipeFunction, options: Options) -> None:
     """One launch: plan or run, then the report."""
+    if options.hardware and not options.plan:
+        raise RecipeError("--hardware tells the cost of a plan", remedy="add --plan, or leave --hardware out")
     settings = load(find_config(options.config), options.changes)
     launch = capture(options.run or settings.name, settings.resolved())
     with Lab(settings, opened(options.store, options.plan), launch, planning=options.plan) as lab:
         lab.folder = options.store.parent  # a plan's store may have no file yet
         recipe(lab, settings)
         if options.as_json:
-            _print_steps(lab)
+            _print_steps(lab, options.hardware)
         elif options.plan:
-            print(plan_text(lab.steps), launch_text(lab.steps), sep="\n")
+            costs_told = [cost_text(lab, options.hardware)] if options.hardware else []
+            print(plan_text(lab.steps), launch_text(lab.steps), *costs_told, sep="\n")
         else:
             report_run(lab.store, launch, lab.folder / "reports")
             _say_if_nothing_was_left(lab)
@@ -100,12 +108,14 @@ def opened(store: Path, plan: bool) -> Store:
     return Store(store, read_only=True) if store.exists() else Store(None)
 
 
-def _print_steps(lab: Lab) -> None:
-    """Every step as a line of JSON; after a run its report is written too."""
+def _print_steps(lab: Lab, machine: str) -> None:
+    """Every step, and every cost on that machine, as a line of JSON; after a run its report is written too."""
     if not lab.planning:
         write_report(lab.store, lab.launch, lab.folder / "reports")
     for step in lab.steps:
         print(json_line({"run": lab.launch.run, **vars(step)}))
+    for cost in costs(lab, hardware(machine)) if machine else ():
+        print(json_line({"run": lab.launch.run, "hardware": machine, **vars(cost)}))
 
 
 def _say_if_nothing_was_left(lab: Lab) -> None:

@@ -57,11 +57,13 @@ class Finding:
 
 @dataclass(frozen=True)
 class GateReport:
-    """Every row is kept or dropped, in the order it came. warnings: kept rows with a flaw, counted by reason."""
+    """Every row is kept or dropped, in the order it came. warnings: kept rows with a flaw, counted by reason; tokens:
+    of the kept rows, prompts and all sides, as the trainer will see them in each epoch."""
 
     kept: tuple[Row, ...]
     drops: tuple[Drop, ...]
     warnings: Mapping[str, int]
+    tokens: int
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,10 @@ CHECKS = (
 
 def inspect_row(row: Row, tokenizer: Any, training: config.Optimization, settings: config.Gate) -> tuple[Finding, ...]:
     """Everything that speaks against training on this row, in the order of the checks. Empty: nothing does."""
-    inspection = _inspection(row, tokenizer, training)
+    return _findings(_inspection(row, tokenizer, training), settings)
+
+
+def _findings(inspection: Inspection, settings: config.Gate) -> tuple[Finding, ...]:
     checks = CHECKS if settings.cut_answers == "keep" else (*CHECKS, cut_answer)
     found = ((check.__name__, check(inspection)) for check in checks)
     return tuple(Finding(reason, detail) for reason, detail in found if detail)
@@ -173,10 +178,11 @@ def inspect_row(row: Row, tokenizer: Any, training: config.Optimization, setting
 
 def gate(rows: Iterable[Row], tokenizer: Any, training: config.Optimization, settings: config.Gate) -> GateReport:
     """Part the rows into those to train on and those to drop, each with its first reason."""
-    kept, drops, warnings = [], [], Counter[str]()
+    kept, drops, warnings, tokens = [], [], Counter[str](), 0
     first: dict[tuple[str, str, str | None], str] = {}
     for row in rows:
-        findings = inspect_row(row, tokenizer, training, settings)
+        inspection = _inspection(row, tokenizer, training)
+        findings = _findings(inspection, settings)
         key = (row.prompt, row.chosen, row.rejected)
         if not findings and key in first:
             findings = (Finding("duplicate", f"the prompt and answers of {first[key]}"),)
@@ -185,8 +191,9 @@ def gate(rows: Iterable[Row], tokenizer: Any, training: config.Optimization, set
             drops.append(Drop("gate", row.prompt_id, findings[0].reason, row.subject, findings[0].detail))
             continue
         kept.append(row)
+        tokens += sum(len(side.trained) for side in inspection.sides)
         warnings.update(["cut_answer"] if row.chosen_cut or row.rejected_cut else [])
-    return GateReport(tuple(kept), tuple(drops), dict(warnings))
+    return GateReport(tuple(kept), tuple(drops), dict(warnings), tokens)
 
 
 def check_share(report: GateReport, settings: config.Gate) -> None:

@@ -80,7 +80,7 @@ def made(lab: Lab, task: Task) -> Model:
     else:
         model = known or _adopted(lab, training, task)
     label = f"{task.method} {task.parent.name} -> {task.name} on {task.data}"
-    seconds, stats = time.monotonic() - started, {"name": task.name}
+    seconds, stats = time.monotonic() - started, {"name": task.name, "method": task.method}
     if lab.planning and known is None:
         stats["command"] = _launch(lab, task)
     lab.note(Step(lab.iteration, "train", label, model.id, 1, int(known is not None), seconds, 0, stats))
@@ -126,7 +126,8 @@ def _make(lab: Lab, training: Training, task: Task, final: Path) -> Outcome:
     steps_to_do = task.settings.epochs * (len(report.kept) // batch)
     progress = Progress(f"{lab.iteration} steps of {task.name} on {task.data}", steps_to_do)
     lab.engines.release()
-    result = run_trainer(job, lambda step: progress.advance(note=_told(step)))
+    with lab.timing("trainer_seconds"):
+        result = run_trainer(job, lambda step: progress.advance(note=_told(step)))
     progress.finish(_told(result.steps[-1]) if result.steps else "")
     if result.rows != len(report.kept):
         raise TrainerError(
@@ -134,13 +135,15 @@ def _make(lab: Lab, training: Training, task: Task, final: Path) -> Outcome:
             where=work,
             remedy="run the same command again; where it says this once more, report it: the gate missed a case",
         )
-    checkpoint.adopt_tokenizer(job.policy, job.output)
-    checkpoint.verify(job.output)
-    weights = checkpoint.weights_digest(job.output)
+    with lab.timing("check_seconds"):
+        checkpoint.adopt_tokenizer(job.policy, job.output)
+        checkpoint.verify(job.output)
+        weights = checkpoint.weights_digest(job.output)
     outcome = Outcome(len(report.kept), batch, unseen, result.seconds, [dict(step) for step in result.steps], weights)
     (job.output / checkpoint.OUTCOME).write_text(json.dumps(asdict(outcome)), encoding="utf-8")
     final.parent.mkdir(parents=True, exist_ok=True)
-    checkpoint.promote(job.output, final)
+    with lab.timing("check_seconds"):
+        checkpoint.promote(job.output, final)
     return outcome
 
 
@@ -170,7 +173,12 @@ def _gated(lab: Lab, task: Task) -> GateReport:
     rows = task.rows()
     report = gate(rows, lab.chat(task.parent).tokenizer, task.settings, lab.recipe.gate)
     lab.store.insert("dropped", [{**vars(drop), "pair_set": task.data} for drop in report.drops])
-    stats = {"kept": len(report.kept), **Counter(drop.reason for drop in report.drops), **report.warnings}
+    stats = {
+        "kept": len(report.kept),
+        "tokens": report.tokens,
+        **Counter(drop.reason for drop in report.drops),
+        **report.warnings,
+    }
     seconds = time.monotonic() - started
     lab.note(Step(lab.iteration, "gate", f"token gate {task.data}", task.data, len(rows), 0, seconds, 0, stats))
     check_share(report, lab.recipe.gate)

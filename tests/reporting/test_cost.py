@@ -1,0 +1,140 @@
+"""The cost of a plan: what was measured is taken over and said so, what was not is arithmetic and said so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from toolkit.config import Recipe
+from toolkit.errors import InputError, RecipeError
+from toolkit.lab import Lab
+from toolkit.provenance import capture
+from toolkit.recipes.temporal import temporal
+from toolkit.reporting.cost import Cost, cost_text, costs
+from toolkit.reporting.rates import Hardware, hardware, measured
+from toolkit.store.database import Store
+
+Build = Callable[..., Recipe]
+
+
+@pytest.fixture
+def build(scripted_recipe: Build) -> Build:
+    """The scripted recipe with trainings of two steps: between them lies what one takes."""
+    return lambda **sections: scripted_recipe(**{"training": {"epochs": 2}, **sections})
+
+
+@pytest.fixture
+def path(build: Build, tmp_path: Path) -> Path:
+    """The store of a finished run."""
+    recipe = build(engine={"options": {"delay": 0.002}})
+    with Lab(recipe, Store(tmp_path / "s.duckdb"), capture("first", recipe.resolved())) as lab:
+        temporal(lab, recipe)
+    return tmp_path / "s.duckdb"
+
+
+def planned(recipe: Recipe, path: Path | None, machine: Hardware) -> dict[str, Cost]:
+    with Lab(recipe, Store(path, read_only=path is not None), capture("plan", {}), planning=True) as lab:
+        temporal(lab, recipe)
+        return {cost.stage: cost for cost in costs(lab, machine)}
+
+
+def here(path: Path) -> Hardware:
+    with Store(path, read_only=True) as store:
+        return measured(store)[0].hardware
+
+
+def test_a_plan_foresees_the_tokens_that_its_run_reads_and_takes_the_rates_of_the_run_before(
+    build: Build, path: Path
+) -> None:
+    recipe, machine = build(seed=1), here(path)
+    found = planned(recipe, path, machine)
+    with Store(path, read_only=True) as store:
+        before = {row.stage: row for row in measured(store)}
+    with Lab(recipe, Store(path), launch := capture("second", recipe.resolved())) as lab:
+        temporal(lab, recipe)
+        told = "SELECT sum((stats->>'prompt_tokens')::INT) AS n FROM step WHERE stage = 'generate' AND launch = ?"
+        read = lab.store.query(told, [launch.id])[0]["n"]
+    assert found["generate"].read == read
+    assert {stage: cost.rate for stage, cost in found.items()} == dict.fromkeys(
+        ("generate", "judge", "train"), "measured"
+    )
+    assert all("this store" in cost.source and "guessed" not in cost.source for cost in found.values())
+    for stage in ("generate", "judge"):
+        spent = before[stage].seconds + before[stage].start_seconds
+        assert found[stage].seconds == pytest.approx(spent, abs=0.06), "as much work takes as long"
+
+
+def test_other_devices_and_sizes_are_scaled_and_told_so(build: Build, path: Path, tiny_model: Path) -> None:
+    machine = here(path)
+    twice = planned(build(seed=1), path, Hardware(2 * machine.count, "cpu"))["train"]
+    assert twice.rate == "scaled" and twice.source.startswith("times 0.5 of what was measured: 4 steps of")
+    larger = planned(build(model="other-2b"), path, machine)["train"]
+    assert larger.rate == "scaled" and larger.source.startswith("times 2e+09 of"), "the tiny model has one parameter"
+    assert "guessed" in larger.source, "another model's answers have another length"
+
+
+def test_what_was_not_measured_is_arithmetic_of_parameters_and_hardware(build: Build, path: Path) -> None:
+    machine = hardware("8xh100")
+    for known in (path, None):  # a store of a CPU's rates knows nothing of GPUs
+        found = planned(build(model="llama-8b", seed=1), known, machine)
+        assert {cost.rate for cost in found.values()} == {"arithmetic"}
+        assert all(cost.source.startswith("not measured: ") for cost in found.values())
+    answers, training = found["generate"], found["train"]
+    assert answers.seconds == round(2 * 8e9 * (answers.read / 0.4 + answers.written / 0.15) / 989e12, 1)
+    assert answers.device_hours == pytest.approx(8 * answers.seconds / 3600, rel=0.1), "seven GPUs wait meanwhile"
+    assert "by the recipe 1 of 8 devices work" in answers.source
+    assert training.device_hours == pytest.approx(10 * 8e9 * training.read / 0.35 / 989e12 / 3600, rel=0.01)
+    assert training.disk == 4 * 16e9
+    double = planned(build(model="llama-16b"), None, machine)["train"]
+    assert double.device_hours == pytest.approx(2 * training.device_hours)
+
+
+def test_one_engine_s_rates_are_not_another_s(build: Build, path: Path) -> None:
+    found = planned(build(seed=1, engine={"kind": "vllm"}), path, here(path))
+    assert {stage: cost.rate for stage, cost in found.items()} == {
+        "generate": "arithmetic", "judge": "arithmetic", "train": "measured",
+    }  # fmt: skip
+
+
+def test_a_reward_function_costs_no_engine(build: Build, tmp_path: Path) -> None:
+    (tmp_path / "r.py").write_text("def one(prompt, answer):\n    return 1.0\n")
+    recipe = build(judge={"method": "reward", "reward": f"{tmp_path / 'r.py'}:one"})
+    judging = planned(recipe, None, Hardware(2, "cpu"))["judge"]
+    assert (judging.seconds, judging.read, judging.rate) == (0, 0, "-")
+
+
+def test_every_line_of_the_table_says_where_its_rate_is_from(build: Build) -> None:
+    recipe = build()
+    with Lab(recipe, Store(None), capture("plan", {}), planning=True) as lab:
+        temporal(lab, recipe)
+        text = cost_text(lab, "4xA100")
+    for stage in ("generate", "judge", "train"):
+        assert f"\n{stage}: not measured: " in text
+    assert "Cost on 4xA100" in text and "GPU hours" in text
+
+
+@pytest.mark.parametrize("wrong", ["8xTPU", "H100", "0xcpu", "x", "8x"])
+def test_hardware_that_nobody_knows_is_refused(wrong: str) -> None:
+    with pytest.raises(RecipeError, match="H100, H200"):
+        hardware(wrong)
+
+
+def test_a_model_whose_size_nothing_tells_is_refused(build: Build) -> None:
+    with pytest.raises(InputError, match="nothing tells the size of 'some-model'"):
+        planned(build(model="some-model"), None, Hardware(1, "H100"))
+
+
+def test_a_stage_s_seconds_are_the_engine_s_its_starts_and_the_toolkit_s_own(path: Path) -> None:
+    with Store(path, read_only=True) as store:
+        launch = store.query("SELECT id FROM launch")[0]["id"]
+        stages = {row["stage"]: row for row in store.named("run_overhead", launch=launch)}
+        whole = store.query("SELECT sum(seconds) AS n FROM step WHERE stage <> 'gate'")[0]["n"]
+    assert set(stages) == {"generate", "judge", "pair", "gate", "train"}
+    assert stages["generate"]["engine or trainer"] >= 108 * 0.002
+    assert stages["train"]["engine or trainer"] > 0 and stages["train"]["checking weights"] > 0
+    for row in stages.values():
+        theirs = row["engine or trainer"] + row["starts"] + row["checking weights"]
+        assert row["wall"] == pytest.approx(theirs + row["own"], abs=0.02)
+    assert sum(row["wall"] for row in stages.values()) == pytest.approx(whole), "a gate's seconds count once"
