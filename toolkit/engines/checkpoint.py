@@ -38,9 +38,9 @@ def verify(path: Path, *, trust_remote_code: bool = False) -> None:
         what = f"only pickled weights ({', '.join(pickled[:3])})" if pickled else "no weights"
         raise InputError(f"{what}, no *.safetensors", where=path, remedy="save the model with save_pretrained()")
     index = path / "model.safetensors.index.json"
-    named = set(_json(index).get("weight_map", {}).values()) if index.exists() else set()
+    named = _shards(index) if index.exists() else {"model.safetensors"}  # what a loader takes; else it takes a pickle
     if missing := named - {file.name for file in files}:
-        raise InputError(f"shard {min(missing)} is missing", where=index, remedy="copy the whole checkpoint again")
+        raise InputError(f"{min(missing)} is missing", where=path, remedy="copy the whole checkpoint again")
     for file in files:
         _verify_shard(file)
 
@@ -63,7 +63,7 @@ def template_digest(path: Path) -> str:
     content = {
         "tokenizer": file_digest(path / name for name in TOKENIZER_FILES[:1] if (path / name).exists()),
         "slow": file_digest(path / name for name in TOKENIZER_FILES[4:8] if (path / name).exists()),
-        "template": separate.read_text(encoding="utf-8") if separate.exists() else settings.get("chat_template"),
+        "template": _text(separate) if separate.exists() else settings.get("chat_template"),
         "tokens": {key: settings.get(key) for key in ("bos_token", "eos_token", "pad_token", "add_bos_token")},
         "stop": generation.get("eos_token_id"),
     }
@@ -122,14 +122,22 @@ def _verify_shard(file: Path) -> None:
             raise InputError(f"{file.name} has no valid safetensors header", where=file, remedy=remedy)
         try:
             header = json.loads(opened.read(length))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+            wanted = 8 + length + max(ends, default=0)
+        except (ValueError, RecursionError, AttributeError, TypeError, LookupError) as error:
             raise InputError(f"{file.name} has no readable safetensors header", where=file, remedy=remedy) from error
-    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-    wanted = 8 + length + max(ends, default=0)
     if wanted != size:
         raise InputError(
             f"{file.name} has {size} bytes, its safetensors header says {wanted}", where=file, remedy=remedy
         )
+
+
+def _shards(index: Path) -> set[str]:
+    """The names of the files that an index says hold the weights."""
+    weights = _json(index).get("weight_map")
+    if not isinstance(weights, dict):
+        raise InputError("no weight_map", where=index, remedy="copy the whole checkpoint again")
+    return {str(name) for name in weights.values()}
 
 
 def _config(path: Path) -> dict[str, Any]:
@@ -142,7 +150,16 @@ def _config(path: Path) -> dict[str, Any]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        data = json.loads(_text(path))
+    except (ValueError, RecursionError) as error:
         raise InputError(f"not valid JSON: {error}", where=path, remedy="copy the checkpoint again") from error
+    if not isinstance(data, dict):
+        raise InputError("no JSON object", where=path, remedy="copy the checkpoint again")
     return data
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"not UTF-8: {error}", where=path, remedy="copy the checkpoint again") from error
