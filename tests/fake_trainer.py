@@ -34,7 +34,7 @@ def main() -> None:
         return
     if FAULT == "exit":
         raise SystemExit("RuntimeError: out of memory, says the fake trainer")
-    rows = [json.loads(line) for line in Path(flag("data.dataset")).read_text().splitlines()]
+    rows = [json.loads(line) for line in Path(flag("data.dataset")).read_text(encoding="utf-8").splitlines()]
     policy, output = Path(flag("model.model_name_or_path")), Path(flag("ckpt.output_dir"))
     log_steps(rows)
     die_if("killed")

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import io
+import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from toolkit.__main__ import app
+from toolkit.commands.ask import _sql
 from toolkit.console import described, guarded
 from toolkit.errors import InputError, exit_codes
+from toolkit.exchange.importing import import_pairs
+from toolkit.store.database import Store
 
 ROOT = Path(__file__).parents[1]
 
@@ -97,6 +105,52 @@ def test_an_unusable_file_is_an_error_with_a_remedy_and_a_fault_keeps_its_traceb
 )
 def test_a_docstring_ends_in_its_example(text: str, summary: str, example: str) -> None:
     assert described(text) == (summary, example)
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store whose every text acts on a terminal."""
+    folder = tmp_path_factory.mktemp("hostile")
+    text = "\x1b]0;owned\x07\x1b[2J\x9b31m \u202e \r\n é"
+    row = {"prompt": f"why {text}", "chosen": f"good {text}", "rejected": f"bad {text}", "chosen_model": text}
+    (folder / "p.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    with Store(folder / "s.duckdb") as store:
+        import_pairs(store, folder / "p.jsonl", "set", "L")
+    return folder / "s.duckdb"
+
+
+SHOWING = (
+    "pairs set", "pairs set --wide", "pairs set --json", "diff set@1 set@1", "sql 'FROM pairs'", "sql 'FROM models'",
+    "sql 'FROM pairs' --json", "sql 'SELECT text::INT FROM responses'", "lineage set --json",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("line", SHOWING)
+def test_what_a_model_said_reaches_a_terminal_as_plain_text_in_answers_and_in_errors(hostile: Path, line: str) -> None:
+    done = CliRunner().invoke(app, [*shlex.split(line), "--store", str(hostile)])
+    told = done.stdout + done.stderr
+    assert told.replace("\n", "").isprintable()
+    if "--json" in line:
+        assert all(json.loads(row) for row in done.stdout.splitlines())
+
+
+def test_csv_on_a_terminal_is_made_safe_and_in_a_pipe_is_what_the_store_holds(
+    hostile: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for terminal in (False, True):
+        out = io.StringIO()
+        monkeypatch.setattr(out, "isatty", lambda terminal=terminal: terminal)
+        monkeypatch.setattr("sys.stdout", out)
+        _sql("SELECT text FROM responses", hostile, "csv", None, wide=False)
+        assert ("\x1b" in out.getvalue()) is not terminal
+
+
+def test_letters_that_the_output_cannot_write_are_spelled_as_json_reads_them(hostile: Path) -> None:
+    for words in (["pairs", "set"], ["pairs", "set", "--json"], ["sql", "FROM pairs", "--format", "csv"]):
+        done = toolkit(*words, "--store", str(hostile), PYTHONIOENCODING="ascii")
+        assert (done.returncode, "\\u00e9" in done.stdout) == (0, True), done.stderr
+        if "--json" in words:
+            assert json.loads(done.stdout)["chosen"].endswith("\r\n é")
 
 
 def test_help_comes_in_half_a_second_of_work() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.identity import canonical, content_id, derive_seed, fingerprint
+from toolkit.identity import Json, canonical, content_id, derive_seed, fingerprint
 from toolkit.records import Prompt, Response, Sampling
 
 
@@ -22,6 +23,27 @@ def test_what_has_no_canonical_form_is_refused(value: object) -> None:
 @given(st.dictionaries(st.text(), st.integers(), min_size=2))
 def test_key_order_does_not_matter(data: dict[str, int]) -> None:
     assert content_id("x", data) == content_id("x", dict(reversed(data.items())))
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(json_values)
+def test_canonical_text_says_all_and_says_it_in_one_way(value: Json) -> None:
+    text = canonical(value)
+    assert text.isascii()
+    assert json.loads(text) == value
+    assert canonical(json.loads(text)) == text
+
+
+@given(json_values, json_values)
+def test_what_differs_has_another_id(one: Json, other: Json) -> None:
+    same = json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)  # 1 and true are not the same
+    assert (content_id("x", one) == content_id("x", other)) == same
 
 
 @given(st.lists(st.text(), unique=True))

@@ -251,15 +251,20 @@ class Recipe(Section):
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe in this TOML file with `key.subkey=value` overrides. Raises RecipeError."""
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise RecipeError(f"no recipe file {path}", remedy="name an existing TOML file with --config") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"not valid TOML: {error}", where=path, remedy="mend the line it names") from error
+    data = read_toml(path)
     for change in overrides:
         override(data, change)
     return parse(data, where=path)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file. Raises RecipeError."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RecipeError(f"no recipe file {path}", remedy="name an existing TOML file with --config") from error
+    except (ValueError, RecursionError) as error:  # also bytes that are no UTF-8, and numbers of 4300 digits
+        raise RecipeError(f"not valid TOML: {error}", where=path, remedy="mend the line it names") from error
 
 
 def parse(data: Mapping[str, Any], *, where: object = "") -> Recipe:
@@ -311,5 +316,5 @@ def override(data: dict[str, Any], change: str) -> None:
 def _value(text: str) -> Any:
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return text

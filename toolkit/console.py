@@ -6,6 +6,9 @@ A command's help is its docstring, which ends in ": EXAMPLE."; the example stand
 
 from __future__ import annotations
 
+import codecs
+import io
+import json
 import os
 import select
 import sys
@@ -14,6 +17,7 @@ from collections.abc import Callable
 import typer
 
 from toolkit.errors import INTERRUPTED, UNREAD, InputError, ToolkitError, exit_codes
+from toolkit.safe_text import lines
 
 WIDTH = 120  # columns of help at most; a pipe gets 80
 
@@ -60,11 +64,12 @@ def told_codes() -> str:
 
 def guarded(action: Callable[[], None]) -> int:
     """The exit code of an action: 0, an error's own, or what a shell would say; errors are printed, not raised."""
+    _spell_what_cannot_be_shown()
     try:
         action()
         sys.stdout.flush()
     except ToolkitError as error:
-        print(f"\nerror: {error}", file=sys.stderr)
+        print(f"\nerror: {lines(str(error))}", file=sys.stderr)  # it may quote what a model or a file said
         return error.exit_code
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from here", file=sys.stderr)
@@ -78,9 +83,21 @@ def guarded(action: Callable[[], None]) -> int:
         if error.filename is None:  # no file of the user's: a fault of ours, whose traceback is wanted
             raise
         problem = InputError(f"{error.filename}: {error.strerror}", remedy="name a file that can be read or written")
-        print(f"\nerror: {problem}", file=sys.stderr)
+        print(f"\nerror: {lines(str(problem))}", file=sys.stderr)
         return problem.exit_code
     return 0
+
+
+def _spell_what_cannot_be_shown() -> None:
+    """Where the output takes no such letter it gets \\uXXXX, which JSON reads as the letter, and no traceback."""
+    codecs.register_error("spelled", _spelled)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="spelled")
+
+
+def _spelled(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)  # an output encodes
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
 
 
 def unread() -> bool:

@@ -11,6 +11,11 @@ def one_line(text: str, limit: int = 0) -> str:
     return f"{shown[: limit - 1]}…" if limit and len(shown) > limit else shown
 
 
+def lines(text: str) -> str:
+    """The same for a text of several lines, which stay lines."""
+    return "\n".join(one_line(line) for line in text.split("\n"))
+
+
 def _visible(character: str) -> str:
     if character == "\n":
         return "⏎"

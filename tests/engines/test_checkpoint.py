@@ -39,6 +39,11 @@ def claim_a_shard(path: Path) -> None:
     (path / "model.safetensors.index.json").write_text(json.dumps(index))
 
 
+def hide_a_pickle(path: Path) -> None:
+    (path / "model.safetensors").rename(path / "other.safetensors")  # which no loader takes
+    (path / "pytorch_model.bin").write_bytes(b"a pickle")
+
+
 def bring_code(path: Path) -> None:
     (path / "config.json").write_text(json.dumps({"auto_map": {"AutoModel": "evil.Model"}}))
 
@@ -66,7 +71,8 @@ def test_parameters_are_counted_over_all_shards_by_the_headers_alone(model: Path
         (lambda path: (path / "config.json").write_text("{"), "not valid JSON"),
         (lambda path: (path / "model.safetensors").unlink(), "no weights"),
         (pickle_only, "only pickled weights"),
-        (claim_a_shard, "shard model-00002.safetensors is missing"),
+        (hide_a_pickle, "model.safetensors is missing"),
+        (claim_a_shard, "model-00002.safetensors is missing"),
         (cut, "its safetensors header says"),
         (grow, "its safetensors header says"),
         (huge_header, "no valid safetensors header"),

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
@@ -81,17 +80,12 @@ def test_no_reply_raises_or_leaves_the_scale(reply: str, finish: str) -> None:
     assert verdict.score is None or 0 <= verdict.score <= 5
 
 
+@pytest.mark.timeout(120)  # a reading that is quadratic in the length takes hours
 @pytest.mark.parametrize(
-    "reply", ["Score:" * 20_000, "Score: " + "*" * 100_000, "Score: " + " " * 100_000 + "4", "4" * 100_000]
+    "reply", ["Score:" * 400_000, "Score: " + "*" * 2_000_000, "Score: " + " " * 2_000_000 + "4", "4" * 2_000_000]
 )
-def test_hostile_replies_of_100_kb_are_read_in_linear_time(reply: str) -> None:
-    started = time.perf_counter()
-    half = parse_verdict(reply[: len(reply) // 2], "stop", (0, 5))
-    middle = time.perf_counter()
-    whole = parse_verdict(reply, "stop", (0, 5))
-    ended = time.perf_counter()
-    assert {half.status, whole.status} == {"unreadable"}
-    assert ended - middle < 20 * (middle - started) + 0.5
+def test_a_hostile_reply_of_2_mb_is_unreadable_and_read_at_once(reply: str) -> None:
+    assert parse_verdict(reply, "stop", (0, 5)).status == "unreadable"
 
 
 def test_the_expected_score_is_the_mean_over_the_labels_alone() -> None:

@@ -7,6 +7,8 @@ import random
 from dataclasses import replace
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from toolkit.errors import InputError
 from toolkit.judgments.judge import Pool, _candidates
@@ -99,6 +101,33 @@ def test_sql_selects_the_very_pairs_that_python_selects(
     assert sorted(found.pairs, key=lambda pair: pair.id) == sorted(expected.pairs, key=lambda pair: pair.id)
     assert {pair.id for pair in found.pairs} == {pair.id for pair in expected.pairs}
     assert set(found.drops) == set(expected.drops)
+
+
+drawn_score = st.none() | st.integers(0, 3).map(float) | st.floats(0, 5).map(lambda score: round(score, 3))
+drawn_pools = st.dictionaries(st.sampled_from(sorted(MODELS)), st.lists(drawn_score, max_size=4))
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(st.lists(drawn_pools, min_size=1, max_size=4), st.sampled_from([1, 2]))
+def test_sql_selects_what_python_selects_whatever_the_pools(
+    prompts: list[dict[Role, list[float | None]]], phase: int
+) -> None:
+    answered: dict[Role, list[Response]] = {role: [] for role in MODELS}
+    judged: list[Judgment] = []
+    for number, pools in enumerate(prompts):
+        for role, scores in pools.items():
+            for draw, score in enumerate(scores):
+                asked = Response(f"p{number}", MODELS[role], role, draw, SAMPLING, draw)
+                answered[role].append(replace(asked, text=f"{role} {draw}", tokens=1, prompt_tokens=1, finish="stop"))
+                verdict = Judgment(asked.id, "judge", "rubric", "generated", SAMPLING, 0, 1)
+                judged.append(
+                    replace(verdict, reply="?", status="unreadable" if score is None else "scored", score=score)
+                )
+    expected = in_python(answered, judged, phase)
+    with filled(answered, judged) as store:
+        found = load(store, select(store, phase).id)
+    assert {pair.id for pair in found.pairs} == {pair.id for pair in expected.pairs}
+    assert (found.fingerprint, set(found.drops)) == (expected.fingerprint, set(expected.drops))
 
 
 def test_what_python_froze_is_found_again_and_nothing_is_written_twice() -> None:

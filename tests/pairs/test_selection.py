@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from toolkit.errors import InputError
-from toolkit.judgments.judge import Pool, Scored
+from toolkit.judgments.judge import Pool, Scored, _candidates
 from toolkit.pairs.selection import best, pair_up, worst
-from toolkit.records import Response, Role, Sampling
+from toolkit.records import Judgment, Response, Role, Sampling
 
 SAMPLING = Sampling(1.0, 1.0, 8)
 scores = st.lists(st.integers(0, 5), min_size=1, max_size=7)
@@ -78,3 +80,38 @@ def test_pools_of_two_judges_are_refused() -> None:
         worst(pool("present", [2]), other)
     with pytest.raises(InputError, match="another"):
         pair_up(best(pool("present", [2])), worst(other))
+
+
+def judged(*verdicts: list[float | None]) -> tuple[Pool, list[Response]]:
+    """Answers with these verdicts each; None is one that could not be read."""
+    answers = [
+        Response("p", "m", "present", draw, SAMPLING, draw, text=f"answer {draw}") for draw in range(len(verdicts))
+    ]
+    asked = [
+        replace(Judgment(answer.id, "judge", "rubric", "generated", SAMPLING, draw, 1), status="scored", score=score)
+        for answer, scores in zip(answers, verdicts, strict=True)
+        for draw, score in enumerate(scores)
+    ]
+    return Pool("judge", _candidates(answers, asked)[0]), answers
+
+
+@given(st.lists(st.lists(st.none() | st.integers(0, 5).map(float), min_size=1, max_size=3), min_size=1, max_size=8))
+def test_an_answer_without_a_verdict_stands_on_neither_side(verdicts: list[list[float | None]]) -> None:
+    now, answers = judged(*verdicts)
+    pairs, _ = pair_up(best(now), worst(now))
+    read = {a.id for a, scores in zip(answers, verdicts, strict=True) if any(s is not None for s in scores)}
+    assert all({pair.chosen, pair.rejected} <= read for pair in pairs)
+
+
+@given(st.floats(0, 5), st.floats(-4e-10, 4e-10))
+def test_scores_less_than_a_billionth_apart_are_a_tie(score: float, less: float) -> None:
+    score = round(score, 9)  # the middle of the billionth, not its edge
+    now, _ = judged([score], [score + less], [score, score + less])
+    pairs, drops = pair_up(best(now), worst(now))
+    assert (pairs, [drop.reason for drop in drops]) == ([], ["tie"])
+
+
+def test_one_answer_with_a_verdict_makes_no_pair() -> None:
+    now, _ = judged([None], [3.0], [None])
+    pairs, drops = pair_up(best(now), worst(now))
+    assert (pairs, [drop.reason for drop in drops]) == ([], ["tie"])

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -101,6 +102,26 @@ def test_every_version_keeps_its_members_however_it_is_stored(history: list[set[
             versions.verify(store, versions.resolve(store, version))
         view = store.query("SELECT pair_set, count(*) AS n FROM pair_set_members GROUP BY ALL")
         assert {row["pair_set"]: row["n"] for row in view} == {version: len(chosen) for version, chosen in made}
+
+
+@settings(max_examples=10, deadline=None, derandomize=True)
+@given(st.lists(st.sets(st.integers(0, 11), min_size=1), min_size=2, max_size=6), st.randoms(use_true_random=False))
+def test_whatever_is_deleted_the_other_versions_come_back_whole(history: list[set[int]], draw: Random) -> None:
+    with Store(None) as store:
+        made = {}
+        for chosen in history:
+            version = freeze(store, [make(store, QUESTIONS[i], f"good {i}", f"bad {i}") for i in chosen])
+            made[version.id] = (version.fingerprint, len(chosen))
+            if len(made) > 1 and draw.random() < 0.5:
+                gone = draw.choice(sorted(made))
+                versions.delete(store, gone, "L")
+                del made[gone]
+        left = {version.id: version for version in versions.versions(store)}
+        assert set(left) == set(made)
+        for identifier, (fingerprint, size) in made.items():
+            loaded = versions.load(store, identifier)
+            assert (loaded.fingerprint, len(loaded.pairs)) == (fingerprint, size)
+            versions.verify(store, left[identifier])
 
 
 def test_the_fingerprint_is_of_what_is_said_and_not_of_who_said_it(store: Store, pairs: list[Pair]) -> None:

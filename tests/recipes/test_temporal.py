@@ -32,14 +32,13 @@ def launch(recipe: Recipe, path: Path, *, planning: bool = False) -> list[Step]:
         return lab.steps
 
 
-def content(path: Path) -> dict[str, list[tuple[Any, ...]]]:
-    """Every row of every record table without its provenance, sorted."""
+def content(path: Path, aside: tuple[str, ...] = ("seconds", "created")) -> dict[str, list[tuple[Any, ...]]]:
+    """Every row of every record table without its provenance, sorted. aside: columns that are left out."""
     with Store(path, read_only=True) as store:
         found = {}
         for table in TABLES:
             rows = store.query(f"SELECT * EXCLUDE (launch) FROM {table}" if _has_launch(table) else f"FROM {table}")
-            seconds = {"seconds", "created"}
-            found[table] = sorted(tuple(str(v) for k, v in row.items() if k not in seconds) for row in rows)
+            found[table] = sorted(tuple(str(v) for k, v in row.items() if k not in aside) for row in rows)
         return found
 
 

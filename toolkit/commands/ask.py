@@ -12,6 +12,7 @@ import typer
 from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, WideOption, end, reading, show
 from toolkit.errors import InputError, RecipeError, StoreError
 from toolkit.reporting.json_lines import json_line
+from toolkit.safe_text import lines, one_line
 from toolkit.store import lineage as tracing
 from toolkit.store.database import Store, queries
 
@@ -69,13 +70,19 @@ def _write(answer: Any, form: str, out: Path | None, wide: bool) -> None:
 
         parquet.write_table(answer, out)
     elif form == "csv":
-        answer.to_pandas(integer_object_nulls=True).to_csv(out or sys.stdout, index=False)
+        frame = answer.to_pandas(integer_object_nulls=True)
+        shown = frame.map(_shown) if out is None and sys.stdout.isatty() else frame  # a pipe gets what the store holds
+        shown.to_csv(out or sys.stdout, index=False)
     elif form == "json":
         _write_lines(answer, out)
     else:
         show(f"{answer.num_rows} rows", answer.to_pylist(), wide=wide)
     if out:
         print(f"{answer.num_rows} rows in {out}", file=sys.stderr)
+
+
+def _shown(value: Any) -> Any:
+    return one_line(value) if isinstance(value, str) else value
 
 
 def _write_lines(answer: Any, out: Path | None) -> None:
@@ -97,7 +104,7 @@ def _shell(store: Store) -> None:
             try:
                 _write(store.arrow(waiting), "table", None, wide=False)
             except StoreError as error:
-                print(f"error: {error.problem}", file=sys.stderr)
+                print(f"error: {lines(error.problem)}", file=sys.stderr)
             waiting = ""
 
 

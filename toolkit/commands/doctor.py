@@ -1,10 +1,14 @@
-"""Is the store whole? Migrates an older one, then checks fingerprints, contents and references."""
+"""Is all well? The machine, the store, the files beside it. Migrates an older store; mends nothing unless asked."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end, show
+from toolkit.commands.leftovers import leftovers, remove
 from toolkit.errors import StoreError
 from toolkit.pairs.versions import verify, versions
 from toolkit.store.database import Store
@@ -30,17 +34,36 @@ REFERENCES = (
 )
 
 
-def doctor(store: StoreOption = DEFAULT, as_json: JsonOption = False) -> None:
-    """Migrate an older store and check it, fingerprints, contents of every pair and references: doctor --json."""
-    end(lambda: _doctor(store, as_json))
+def doctor(
+    store: StoreOption = DEFAULT,
+    fix: Annotated[bool, typer.Option("--fix", help="Remove what killed launches left and nothing needs.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Check the machine, every row of the store (an older one is migrated) and the files beside it: doctor --json."""
+    end(lambda: _doctor(store, fix, as_json))
 
 
-def _doctor(path: Path, as_json: bool) -> None:
-    if not path.exists():
+def _doctor(path: Path, fix: bool, as_json: bool) -> None:
+    from toolkit.commands.machine import machine
+
+    show("Machine", machine(path.parent), as_json=as_json, wide=True)
+    if not path.exists() and path != DEFAULT:
         raise StoreError(f"no store {path}", remedy="name the file with --store")
+    if path.exists():
+        _examined(path, fix, as_json)
+    elif not as_json:
+        print(f"\nno store {path} yet: a recipe makes it")
+
+
+def _examined(path: Path, fix: bool, as_json: bool) -> None:
     with Store(path) as store:
         rows = examine(store)
+        beside = leftovers(store)
+        for found in beside if fix else ():
+            if found.safe:
+                remove(found)
     show("Store", rows, as_json=as_json, wide=True)
+    show("Files beside the store", [found.row(fix and found.safe) for found in beside], as_json=as_json, wide=True)
     if bad := [row for row in rows if row["found"]]:
         raise StoreError(
             f"{len(bad)} of {len(rows)} checks failed", where=path, remedy="restore the store from a backup"

@@ -40,9 +40,9 @@ def verify(path: Path, *, trust_remote_code: bool = False) -> None:
         what = f"only pickled weights ({', '.join(pickled[:3])})" if pickled else "no weights"
         raise InputError(f"{what}, no *.safetensors", where=path, remedy="save the model with save_pretrained()")
     index = path / "model.safetensors.index.json"
-    named = set(_json(index).get("weight_map", {}).values()) if index.exists() else set()
+    named = _shards(index) if index.exists() else {"model.safetensors"}  # what a loader takes; else it takes a pickle
     if missing := named - {file.name for file in files}:
-        raise InputError(f"shard {min(missing)} is missing", where=index, remedy="copy the whole checkpoint again")
+        raise InputError(f"{min(missing)} is missing", where=path, remedy="copy the whole checkpoint again")
     for file in files:
         _verify_shard(file)
 
@@ -59,8 +59,7 @@ def weights_digest(path: Path) -> str:
 
 def parameters(path: Path) -> int:
     """How many numbers the weights hold. A head that is tied to the embeddings is no weight of its own."""
-    tensors = (entry for file in path.glob("*.safetensors") for entry in _header(file)[0].values())
-    return sum(math.prod(entry["shape"]) for entry in tensors)
+    return sum(_header(file)[0] for file in path.glob("*.safetensors"))
 
 
 def template_digest(path: Path) -> str:
@@ -71,7 +70,7 @@ def template_digest(path: Path) -> str:
     content = {
         "tokenizer": file_digest(path / name for name in TOKENIZER_FILES[:1] if (path / name).exists()),
         "slow": file_digest(path / name for name in TOKENIZER_FILES[4:8] if (path / name).exists()),
-        "template": separate.read_text(encoding="utf-8") if separate.exists() else settings.get("chat_template"),
+        "template": _text(separate) if separate.exists() else settings.get("chat_template"),
         "tokens": {key: settings.get(key) for key in ("bos_token", "eos_token", "pad_token", "add_bos_token")},
         "stop": generation.get("eos_token_id"),
     }
@@ -121,16 +120,15 @@ def _sync(path: Path) -> None:
 
 
 def _verify_shard(file: Path) -> None:
-    tensors, start = _header(file)
-    size, wanted = file.stat().st_size, start + max((entry["data_offsets"][1] for entry in tensors.values()), default=0)
-    if wanted != size:
+    _, wanted = _header(file)
+    if wanted != (size := file.stat().st_size):
         raise InputError(
             f"{file.name} has {size} bytes, its safetensors header says {wanted}", where=file, remedy=DAMAGED
         )
 
 
-def _header(file: Path) -> tuple[dict[str, Any], int]:
-    """(the tensors by name, where their bytes begin). Raises InputError where the file has no such header."""
+def _header(file: Path) -> tuple[int, int]:
+    """(how many numbers, how many bytes) a safetensors file has by its header. Raises InputError for a bad one."""
     size = file.stat().st_size
     with file.open("rb") as opened:
         start = opened.read(8)
@@ -139,9 +137,19 @@ def _header(file: Path) -> tuple[dict[str, Any], int]:
             raise InputError(f"{file.name} has no valid safetensors header", where=file, remedy=DAMAGED)
         try:
             header = json.loads(opened.read(length))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            tensors = [entry for name, entry in header.items() if name != "__metadata__"]
+            numbers = sum(math.prod(entry["shape"]) for entry in tensors)
+            return numbers, 8 + length + max((entry["data_offsets"][1] for entry in tensors), default=0)
+        except (ValueError, RecursionError, AttributeError, TypeError, LookupError) as error:
             raise InputError(f"{file.name} has no readable safetensors header", where=file, remedy=DAMAGED) from error
-    return {name: entry for name, entry in header.items() if name != "__metadata__"}, 8 + length
+
+
+def _shards(index: Path) -> set[str]:
+    """The names of the files that an index says hold the weights."""
+    weights = _json(index).get("weight_map")
+    if not isinstance(weights, dict):
+        raise InputError("no weight_map", where=index, remedy="copy the whole checkpoint again")
+    return {str(name) for name in weights.values()}
 
 
 def _config(path: Path) -> dict[str, Any]:
@@ -154,7 +162,16 @@ def _config(path: Path) -> dict[str, Any]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        data = json.loads(_text(path))
+    except (ValueError, RecursionError) as error:
         raise InputError(f"not valid JSON: {error}", where=path, remedy="copy the checkpoint again") from error
+    if not isinstance(data, dict):
+        raise InputError("no JSON object", where=path, remedy="copy the checkpoint again")
     return data
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"not UTF-8: {error}", where=path, remedy="copy the checkpoint again") from error

@@ -14,7 +14,6 @@ from __future__ import annotations
 import difflib
 import os
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +21,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from toolkit.config import read_toml
 from toolkit.errors import RecipeError
 from toolkit.evaluation import judged
 from toolkit.evaluation.alpaca_eval import alpaca_eval
@@ -70,11 +70,7 @@ def load_suite(path: Path, limit: int | None = None) -> tuple[Test, ...]:
     if file is None:
         shipped = ", ".join(sorted(known.stem for known in SHIPPED.glob("*.toml")))
         raise RecipeError(f"no suite {path}", remedy=f"name an existing TOML file, or one of {shipped}")
-    try:
-        data = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"not valid TOML: {error}", where=file, remedy="mend the line it names") from error
-    tests = tuple(_test(name, table, file) for name, table in data.items())
+    tests = tuple(_test(name, table, file) for name, table in read_toml(file).items())
     return tests if limit is None else tuple(replace(t, settings=replace(t.settings, limit=limit)) for t in tests)
 
 

@@ -37,7 +37,7 @@ def completions(row: Row) -> Said:
 def generations(row: Row) -> Said:
     """distilabel: instruction or prompt, generations, ratings, and perhaps generation_models."""
     texts, ratings = _list(row, "generations"), _list(row, "ratings")
-    models = row.get("generation_models") or [None] * len(texts)
+    models = _list(row, "generation_models") if row.get("generation_models") else [None] * len(texts)
     if len({len(texts), len(ratings), len(models)}) != 1:
         counts = f"{len(texts)} generations, {len(ratings)} ratings, {len(models)} generation_models"
         raise Flaw("missing_field", counts)

@@ -86,7 +86,7 @@ def number(value: Any) -> float | None:
         return None
     try:
         score = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         score = math.nan
     if not abs(score) < MOST:
         raise Flaw("missing_field", f"{str(value)[:40]!r} is no score")

