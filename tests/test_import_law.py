@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "toolkit"
 ORDER = (
     ("safe_text", "errors", "identity", "provenance", "progress"),
-    ("reading", "console"),
+    ("reading", "console", "extras"),
     ("records",),
     ("config",),
     ("store", "engines"),
