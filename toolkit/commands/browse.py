@@ -7,7 +7,6 @@ for reading and for each question anew, so a run may write meanwhile.
 
 from __future__ import annotations
 
-import importlib.util
 import secrets
 import signal
 import socket
@@ -23,6 +22,7 @@ import typer
 
 from toolkit.commands.common import DEFAULT, StoreOption, end, reading
 from toolkit.errors import InputError
+from toolkit.extras import need
 
 FOLDERS = (Path(__file__).parents[2] / "analysis", Path(__file__).parents[1] / "_analysis")
 HOST = "127.0.0.1"
@@ -66,8 +66,8 @@ def find_notebook(notebook: Notebook) -> Path:
 
 def _browse(notebook: Notebook, store: Path, port: int, opens: bool) -> None:
     reading(store).close()  # an error here is told before a page is
-    if importlib.util.find_spec("marimo") is None:
-        raise InputError("marimo, which shows the notebooks, is not installed", remedy="pip install marimo altair")
+    for package in ("marimo", "altair"):
+        need(package, "browse", "notebooks")
     port, token = _free_port(port), secrets.token_urlsafe(24)
     server = _serve(find_notebook(notebook), store, port, token)
     try:

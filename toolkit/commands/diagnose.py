@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end, reading, say
+from toolkit.extras import need
 from toolkit.lab import Lab
 from toolkit.provenance import capture
 from toolkit.safe_text import one_line
@@ -39,6 +40,7 @@ def _diagnose(run: str, how: tuple[str, int | None], what: tuple[bool, bool], wh
     from toolkit.diagnostics.run_sets import recipe_of
 
     path, as_json = where
+    need("torch", "diagnose", "cpu")
     with reading(path) as store:
         recipe = recipe_of(store, run)
     with Lab(recipe, Store(path), capture("diagnose", recipe.resolved())) as lab:

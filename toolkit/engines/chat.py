@@ -10,6 +10,7 @@ double BOS, the prompt a prefix of prompt + answer, and an assistant turn that e
 
 from __future__ import annotations
 
+import os
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,6 +39,7 @@ class Chat:
     @classmethod
     def load(cls, path: Path, trust_remote_code: bool = False) -> Chat:
         """The chat of a checkpoint directory. Raises InputError where the contract does not hold."""
+        os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # that torch is missing: no matter here
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # torch's, about a package of others
             from transformers import AutoTokenizer

@@ -13,6 +13,7 @@ from toolkit.config import Engine as Settings
 from toolkit.engines.protocol import Completion, Likelihood, Request
 from toolkit.engines.vllm import resolve_device
 from toolkit.errors import EngineError
+from toolkit.extras import need
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +23,7 @@ class TransformersEngine:
     """One checkpoint in this process."""
 
     def __init__(self, path: Path, settings: Settings, trust_remote_code: bool = False) -> None:
+        need("torch", "engine.kind = 'transformers'", "cpu", EngineError)
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
 

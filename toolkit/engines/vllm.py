@@ -22,6 +22,7 @@ from toolkit.config import Engine as Settings
 from toolkit.engines.checkpoint import same_but_weights
 from toolkit.engines.protocol import Completion, Likelihood, Request
 from toolkit.errors import EngineError
+from toolkit.extras import need
 from toolkit.provenance import has_gpu
 
 START_SECONDS = 1200.0  # a large model on a slow disk; the wait ends at once where the process dies
@@ -37,6 +38,8 @@ class VllmEngine:
     """One checkpoint served by one child process. Raises EngineError with the child's last words."""
 
     def __init__(self, path: Path, settings: Settings, trust_remote_code: bool = False) -> None:
+        if not settings.python:
+            need("vllm", "engine.kind = 'vllm'", "cpu", EngineError)
         self.path, self.settings = path, settings
         self.log = Path(tempfile.mkstemp(prefix="vllm-", suffix=".log")[1])
         self._keep_log = False

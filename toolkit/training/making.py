@@ -23,7 +23,7 @@ from toolkit.errors import InputError, TrainerError, writing
 from toolkit.identity import Json
 from toolkit.lab import Lab, Step
 from toolkit.progress import Progress
-from toolkit.provenance import has_gpu
+from toolkit.provenance import has_gpu, redact
 from toolkit.records import Model, Training
 from toolkit.training.gate import GateReport, Row, check_share, effective_batch, export_answer, gate
 from toolkit.training.process import TrainerJob, run_trainer
@@ -164,7 +164,7 @@ def _job(lab: Lab, task: Task, batch: int, work: Path) -> TrainerJob:
 
 def _launch(lab: Lab, task: Task) -> str:
     """The trainer's command line, for a plan; the training's own id is known once its pairs are."""
-    return shlex.join(command(_job(lab, task, task.settings.batch_size, lab.folder / "trainings" / "ID")))
+    return shlex.join(redact(command(_job(lab, task, task.settings.batch_size, lab.folder / "trainings" / "ID"))))
 
 
 def _gated(lab: Lab, task: Task) -> GateReport:

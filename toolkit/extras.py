@@ -1,0 +1,26 @@
+"""What is not installed with the toolkit alone, and the line that installs it.
+
+Import, pairs, versions, diff, SQL, reports, and answers and judges of a served model need no extra. What does asks here
+before it imports, so that a missing package is one error with the line to type.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+
+from toolkit.errors import InputError, ToolkitError
+
+INSTALL = {
+    "cpu": "uv pip install --torch-backend cpu 'temporal-toolkit[cpu]'; on a GPU: pip install 'temporal-toolkit[gpu]'",
+    "eval": "pip install 'temporal-toolkit[eval]'",
+    "notebooks": "pip install 'temporal-toolkit[notebooks]'",
+    **{tracker: f"pip install {tracker}" for tracker in ("tensorboard", "wandb", "mlflow", "trackio")},
+}  # PyPI's torch is the CUDA build, hence uv's --torch-backend
+
+
+def need(package: str, wanted_by: str, extra: str, error: type[ToolkitError] = InputError) -> None:
+    """Raise the error, with the line that installs it, where a package of an extra is not installed."""
+    if importlib.util.find_spec(package) is None:
+        problem = f"{wanted_by} needs {package}, which is not installed"
+        raise error(problem, where=sys.executable, remedy=INSTALL[extra])

@@ -1,0 +1,111 @@
+"""Gives a run's numbers to an experiment tracker. Each call writes the whole run as a new one.
+
+None of the four packages is required; each is imported where it is asked for. Keys are the tracker's own business
+(WANDB_API_KEY, MLFLOW_TRACKING_URI and its like, HF_TOKEN): nothing of them is read here. What trackers print goes to
+standard error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from toolkit.errors import InputError
+from toolkit.extras import need
+from toolkit.provenance import redact
+from toolkit.reporting.run_numbers import RunNumbers
+
+REMEDIES = {
+    "tensorboard": "choose a place that can be written: it is beside the store",
+    "wandb": "log in with `wandb login`, or set WANDB_MODE=offline and sync later",
+    "mlflow": "set MLFLOW_TRACKING_URI to a server or a file, for example sqlite:///mlflow.db",
+    "trackio": "set TRACKIO_DIR to a folder that can be written",
+}
+LONGEST = 500  # characters of a parameter; MLflow's older servers take no more
+
+
+def send(run: RunNumbers, tracker: str, project: str, folder: Path) -> str:
+    """Write the run; where it can be looked at. folder: where TensorBoard's and W&B's files go. Raises InputError."""
+    need(tracker, f"log --to {tracker}", tracker)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            return TRACKERS[tracker](run, project, folder)
+    except Exception as error:  # each tracker has its own tree of errors
+        (said,) = redact([f"{type(error).__name__}: {error}"])
+        raise InputError(f"{tracker} did not take the run: {said}", remedy=REMEDIES[tracker]) from None
+
+
+def _tensorboard(run: RunNumbers, _: str, folder: Path) -> str:
+    """One folder a run; its earlier event files are replaced. No torch is needed for it."""
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+    place = folder / "tensorboard" / run.run
+    for old in place.glob("events.out.tfevents.*"):
+        old.unlink()
+    writer = EventFileWriter(str(place))
+    for step, values in run.by_step().items():
+        scalars = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
+        writer.add_event(Event(wall_time=time.time(), step=step, summary=Summary(value=scalars)))
+    writer.close()
+    return f"tensorboard --logdir {place.parent}"
+
+
+def _wandb(run: RunNumbers, project: str, folder: Path) -> str:
+    """No output, code, git remote or environment of this process goes along."""
+    import wandb
+
+    quiet = wandb.Settings(console="off", disable_git=True, disable_code=True, save_code=False, silent=True)
+    about = {"launch": run.launch, **run.settings}
+    folder.mkdir(parents=True, exist_ok=True)
+    with wandb.init(project=project, name=run.run, config=about, dir=str(folder), settings=quiet) as opened:
+        for step, values in run.by_step().items():
+            opened.log(values, step=step)
+        return f"wandb sync {Path(opened.dir).parent}" if opened.offline else str(opened.url)
+
+
+def _mlflow(run: RunNumbers, project: str, _: Path) -> str:
+    import mlflow
+
+    experiment = mlflow.set_experiment(project)
+    with mlflow.start_run(run_name=run.run) as opened:
+        mlflow.log_params({"launch": run.launch, **_flat(run.settings)})
+        for step, values in run.by_step().items():
+            mlflow.log_metrics({re.sub(r"[^\w./ -]", "-", name): value for name, value in values.items()}, step=step)
+    return f"run {opened.info.run_id} of experiment {experiment.name} in {mlflow.get_tracking_uri()}"
+
+
+def _trackio(run: RunNumbers, project: str, _: Path) -> str:
+    import trackio
+
+    about = {"launch": run.launch, **run.settings}
+    trackio.init(project=project, name=run.run, config=about, embed=False, auto_log_cpu=False, auto_log_gpu=False)
+    for step, values in run.by_step().items():
+        trackio.log(values, step=step)
+    trackio.finish()
+    return f"trackio show --project {project}"
+
+
+def _flat(settings: Mapping[str, Any], before: str = "") -> dict[str, str]:
+    """Nested settings as one level: judge.method."""
+    found: dict[str, str] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{before}{key}.")
+        else:
+            found[f"{before}{key}"] = str(value)[:LONGEST]
+    return found
+
+
+TRACKERS: Mapping[str, Callable[[RunNumbers, str, Path], str]] = {
+    "tensorboard": _tensorboard,
+    "wandb": _wandb,
+    "mlflow": _mlflow,
+    "trackio": _trackio,
+}
