@@ -14,6 +14,7 @@ import stat
 import struct
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -27,13 +28,28 @@ TEMPLATE = (
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """Workers take whole files, so that what a file shares is made once; all files that load a model go to one worker:
+    two engines and a trainer together need more memory than the smallest machine has."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "real" if loads_a_model(config.rootpath / file) else file
+
+    return ByFile(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Workers take whole files, so that what a file shares is made once. What loads a model comes first and goes to
-    one worker: two engines and a trainer together need more memory than the smallest machine has."""
-    items.sort(key=lambda item: item.get_closest_marker("real") is None)
-    for item in items:
-        group = "real" if item.get_closest_marker("real") else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+    """What loads a model comes first: it takes longest."""
+    items.sort(key=lambda item: not loads_a_model(item.path))
+
+
+@cache
+def loads_a_model(file: Path) -> bool:
+    return "mark.real" in file.read_text(encoding="utf-8")
 
 
 def write_tokenizer(folder: Path) -> None:
