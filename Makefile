@@ -1,6 +1,6 @@
 PYTHON := python3 bootstrap.py
 
-.PHONY: setup test fast bench chaos lint types format pins
+.PHONY: setup test fast bench chaos docs lint types format pins
 setup: ; $(PYTHON)
 test: ; $(PYTHON) -m pytest
 fast: ; $(PYTHON) -m pytest -m "not real"
@@ -12,13 +12,14 @@ bench:
 		--each 2 --few 1
 	$(PYTHON) benchmarks/speed/engines.py --out build/bench/engines.json --prompts 4 --rounds 1
 chaos: ; $(PYTHON) -m benchmarks.chaos.campaign --out benchmarks/results/chaos.json
+docs: ; NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet && echo build/site/index.html
 lint: ; $(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
 types: ; $(PYTHON) -m mypy
 format: ; $(PYTHON) -m ruff check --fix . && $(PYTHON) -m ruff format .
 
 # Plain name==version lines for Python 3.11 to 3.13, no addresses. torch loses its local version, so that "+cpu" fits too.
 COMPILE = .venv/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --no-annotate --no-header \
-	--extra eval --extra notebooks --extra dev
+	--extra eval --extra notebooks --extra docs --extra dev
 pins: setup
 	UV_FIND_LINKS="$$PIP_FIND_LINKS" $(COMPILE) --extra cpu --override requirements/overrides-cpu.txt -o .venv/cpu.txt -q
 	$(COMPILE) --extra gpu --override requirements/overrides-gpu.txt -o .venv/gpu.txt -q

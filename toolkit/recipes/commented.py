@@ -29,7 +29,7 @@ def commented(recipe: Recipe, head: Sequence[str]) -> str:
     lines = [*(f"# {line}".rstrip() for line in head), "", *_fields(recipe)]
     for name, section in recipe:
         if isinstance(section, Section):
-            lines += ["", *_comment(_opening(section)), f"[{name}]", *_fields(section)]
+            lines += ["", *_comment(opening(section)), f"[{name}]", *_fields(section)]
     return "\n".join(lines) + "\n"
 
 
@@ -40,7 +40,7 @@ def _fields(section: Section) -> Iterator[str]:
             continue
         mark = "" if name in section.model_fields_set else "#"
         line = f"# {name}: none where it is left out" if value is None else f"{mark}{name} = {as_toml(value)}"
-        told = _told(info)
+        told = meaning(info)
         if told and len(line) + len(told) < WIDTH:
             yield f"{line:<{COLUMN}}  # {told}"
         else:
@@ -58,7 +58,7 @@ def as_toml(value: Any) -> str:
     return json.dumps(value)
 
 
-def _told(info: FieldInfo) -> str:
+def meaning(info: FieldInfo) -> str:
     """Description, choices and range of a field."""
     parts = [info.description or ""]
     if get_origin(info.annotation) is Literal:
@@ -68,7 +68,7 @@ def _told(info: FieldInfo) -> str:
     return "; ".join(part for part in parts if part)
 
 
-def _opening(section: Section) -> str:
+def opening(section: Section) -> str:
     return " ".join((type(section).__doc__ or "").split("\n\n")[0].split())
 
 

@@ -1,0 +1,102 @@
+"""Whoever types a page of the documentation, or the README, from top to bottom comes to its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from unittest import mock
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.documents import ROOT, RUN, STORE, blocks, called, follow, lines, links, read, told_by
+from toolkit.config import Recipe
+from toolkit.recipes.commented import commented
+
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+PRINTED = ("text", "json", "console", "math")
+FIRST = "-m toolkit.recipes.temporal --iters 2"
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, fake_python: Path) -> Path:
+    """A working folder after the tutorial's first command, by the scripted engine; `quick` there is its recipe."""
+    folder = tmp_path_factory.mktemp("first")
+    for shared in ("recipes", "benchmarks", "analysis"):
+        (folder / shared).symlink_to(ROOT / shared)
+    (folder / "DIR").symlink_to(tiny_model)
+    return folder
+
+
+@pytest.fixture
+def folder(
+    tmp_path: Path, scripted_recipe: Callable[..., Recipe], first: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """A copy of it, where the names that pages take for granted exist."""
+    if not (first / STORE).exists():
+        monkeypatch.chdir(first)
+        make(first, scripted_recipe)
+    copy = tmp_path / "page"
+    shutil.copytree(first, copy, symlinks=True)
+    monkeypatch.chdir(copy)
+    with mock.patch.dict(os.environ):  # a page may export
+        yield copy
+
+
+def make(folder: Path, scripted_recipe: Callable[..., Recipe]) -> None:
+    prompts = [{"prompt": f"question {i}?"} for i in range(64)]
+    written("prompts.jsonl", prompts)
+    recipe = scripted_recipe(name="quick", model=str(folder / "DIR"), prompts={"source": str(folder / "prompts.jsonl")})
+    (folder / "quick").write_text(commented(recipe, []))
+    written("gold.jsonl", [{"prompt": "one?", "chosen": "one", "rejected": "two"}])
+    written("maths.jsonl", [{"question": "What is 1 + 1?", "answer": "1 + 1 = 2 #### 2"}])
+    Path("maths.toml").write_text("[maths]\nkind = 'lm_eval'\ndata = 'maths.jsonl'\nfew_shot = 0\nmax_tokens = 16\n")
+    assert called(FIRST.split()) == 0
+    assert called(["-m", "toolkit", "import", "gold.jsonl", "held_out"]) == 0
+    for worker in ("a.duckdb", "b.duckdb"):
+        shutil.copy(STORE, worker)
+
+
+def written(path: str, rows: list[dict[str, str]]) -> None:
+    Path(path).write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_a_page_can_be_followed_to_its_end(folder: Path, page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    follow(read(page), capsys)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_block_of_a_page_is_run_or_says_why_not(page: Path) -> None:
+    found = list(blocks(read(page)))
+    for block in found:
+        told = block.language in RUN or block.skipped or block.title
+        assert told or not told_by(block.text), f"a command as {block.language or 'nothing'}: {block.text}"
+        assert told or block.language in ("", *PRINTED), block.language
+        used = "".join(other.text for other in found if other is not block and not other.skipped)
+        assert not block.title or block.skipped or block.title in used, f"{block.title} is written and never used"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_a_link_of_a_page_is_an_address_or_a_file(page: Path) -> None:
+    """Those between the pages, and their anchors, are checked as mkdocs builds them."""
+    for link in links(page.read_text(encoding="utf-8")):
+        parts = urlsplit(link)
+        if parts.scheme:
+            assert parts.scheme == "https" and re.fullmatch(r"[\w-]+(\.[\w-]+)+", parts.netloc), link
+        elif parts.path and "docs" not in page.parts:
+            assert (page.parent / parts.path).exists(), link
+
+
+def test_the_first_command_of_readme_and_tutorial_is_the_one_that_was_typed() -> None:
+    for page in (ROOT / "README.md", ROOT / "docs" / "tutorial.md"):
+        typed = [line for block in blocks(read(page)) if block.language == "sh" for line in lines(block.text)]
+        assert ["python3", "bootstrap.py", *FIRST.split()] in typed
