@@ -16,7 +16,7 @@ lint: ; $(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
 types: ; $(PYTHON) -m mypy
 format: ; $(PYTHON) -m ruff check --fix . && $(PYTHON) -m ruff format .
 
-# The wheel in a new environment with what it declares, by a registry; VERSION=3.13 for that Python.
+# The wheel in a new environment with what it declares, by a registry. VERSION: a Python, or the path of one.
 VERSION = 3.11
 package: setup
 	rm -rf dist build/clean && .venv/bin/uv build -q && .venv/bin/uv venv -q --python $(VERSION) build/clean
