@@ -1,6 +1,6 @@
 PYTHON := python3 bootstrap.py
 
-.PHONY: setup test fast bench chaos docs lint types format pins
+.PHONY: setup test fast bench chaos docs lint types format pins package
 setup: ; $(PYTHON)
 test: ; $(PYTHON) -m pytest
 fast: ; $(PYTHON) -m pytest -m "not real"
@@ -16,6 +16,13 @@ docs: ; NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet && echo
 lint: ; $(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
 types: ; $(PYTHON) -m mypy
 format: ; $(PYTHON) -m ruff check --fix . && $(PYTHON) -m ruff format .
+
+# The wheel in a new environment with what it declares, by a registry. VERSION: a Python, or the path of one.
+VERSION = 3.11
+package: setup
+	rm -rf dist build/clean && .venv/bin/uv build -q && .venv/bin/uv venv -q --python $(VERSION) build/clean
+	.venv/bin/uv pip install -q --python build/clean/bin/python dist/*.whl && .venv/bin/uv pip check --python build/clean/bin/python
+	TOOLKIT_CLEAN=$(CURDIR)/build/clean/bin $(PYTHON) -m pytest tests/packaging
 
 # Plain name==version lines for Python 3.11 to 3.13, no addresses. torch loses its local version, so that "+cpu" fits too.
 COMPILE = .venv/bin/uv pip compile pyproject.toml --universal --python-version 3.11 --no-annotate --no-header \

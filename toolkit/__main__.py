@@ -20,6 +20,7 @@ from toolkit.commands.evaluate import evaluate
 from toolkit.commands.exchange import export, filter_, import_, import_responses, import_scores, overlap, pair
 from toolkit.commands.init import init
 from toolkit.commands.judges import judge_quality, judgement_examples, rescore
+from toolkit.commands.publish import export_model, pull, pull_model, push, push_model
 from toolkit.commands.report import report
 from toolkit.commands.sets import delete, diff, pairs, sets, tag
 from toolkit.commands.several import merge, part_collect, part_out, part_select
@@ -31,6 +32,7 @@ COMMANDS: tuple[Callable[..., None], ...] = (init, status)
 COMMANDS += (sets, pairs, diff, tag, delete, sql, query, lineage)
 COMMANDS += (import_, export, import_responses, import_scores, pair, overlap, filter_, doctor)
 COMMANDS += (rescore, judge_quality, judgement_examples, evaluate, leaderboard, diagnose, report, browse, log)
+COMMANDS += (export_model, push, push_model, pull, pull_model)
 COMMANDS += (merge, part_out, part_select, part_collect)
 app = application()
 for command in COMMANDS:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -54,14 +55,14 @@ def serve() -> Iterator[Serve]:
     started: list[subprocess.Popen[str]] = []
 
     def start(store: Path, *words: str) -> tuple[str, subprocess.Popen[str]]:
-        command = [sys.executable, "-m", "toolkit", "browse", "--no-open", "--store", str(store), *words]
+        command = [sys.executable, "-m", "toolkit", "browse", "--no-open", "--json", "--store", str(store), *words]
         root = Path(__file__).parents[2]
         process = subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         started.append(process)
         assert process.stdout and process.stderr
-        address = re.search(r"http://\S+", process.stdout.readline())
-        assert address, process.stderr.read()
-        return address[0], process
+        line = process.stdout.readline()
+        assert line, process.stderr.read()
+        return json.loads(line)["address"], process
 
     yield start
     for process in started:

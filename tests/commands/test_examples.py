@@ -26,6 +26,7 @@ ELSEWHERE = {
     "judgement-examples": "needs a judge that writes: tests/demonstrations/test_rated.py",
     "diagnose": "loads networks: tests/diagnostics/test_diagnose.py",
     "browse": "serves until it is ended: tests/analysis/test_browse.py",
+    **dict.fromkeys(("push", "push-model", "pull", "pull-model"), "asks a hub: tests/commands/test_publish.py"),
 }
 LAST = ("tag", "delete")  # they name the version that `filter` makes
 LOADING = ("rescore", "judge-quality", "evaluate")  # here by the scripted engine
@@ -97,7 +98,7 @@ def test_a_command_has_one_example_of_itself_and_prints_json(command: Callable[.
     shown = [line.strip() for line in told.splitlines() if "Example:" in line]
     assert len(shown) == 1
     assert shown[0].startswith(f"Example: toolkit {name}")
-    assert "--json" in told or name == "browse", "a page is no data"
+    assert "--json" in told
     taken = {option for option in shlex.split(EXAMPLES[name]) if option.startswith("--")}
     assert all(option in told for option in taken)
 

@@ -1,7 +1,8 @@
 """The wheel, built once, and an environment that holds it and the packages it declares, nothing else of ours.
 
 Those packages are links to the ones installed here, so no registry is asked: what is tested is that the core
-dependencies suffice, not that they resolve. `make package` does that, with a registry.
+dependencies suffice, not that they resolve. `make package` does that: it installs the wheel into a new environment
+from a registry, and runs these tests with TOOLKIT_CLEAN naming its bin folder.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def clean(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bin folder of an environment with the wheel and its core dependencies."""
+    if made := os.environ.get("TOOLKIT_CLEAN"):
+        return Path(made)
     folder = tmp_path_factory.mktemp("clean") / "env"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
     (wheel,) = built.glob("*.whl")

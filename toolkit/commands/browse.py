@@ -20,7 +20,7 @@ from typing import Annotated, Any
 
 import typer
 
-from toolkit.commands.common import DEFAULT, StoreOption, end, reading
+from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end, reading, say
 from toolkit.errors import InputError
 from toolkit.extras import need
 
@@ -51,9 +51,10 @@ def browse(
     store: StoreOption = DEFAULT,
     port: Annotated[int, typer.Option(help="Where to listen; 0 takes a free one.", min=0, max=65535)] = 0,
     open_: Annotated[bool, typer.Option("--open/--no-open", help="Open it in the browser of this machine.")] = True,
+    as_json: JsonOption = False,
 ) -> None:
     """Pairs, gaps, gradients and scores in the browser, read-only, until Ctrl+C: browse --notebook gap."""
-    end(lambda: _browse(notebook, store, port, open_))
+    end(lambda: _browse(notebook, store, (port, open_), as_json))
 
 
 def find_notebook(notebook: Notebook) -> Path:
@@ -64,16 +65,19 @@ def find_notebook(notebook: Notebook) -> Path:
     raise InputError(f"no file {FILES[notebook]}", where=FOLDERS[-1], remedy="install the package again")
 
 
-def _browse(notebook: Notebook, store: Path, port: int, opens: bool) -> None:
+def _browse(notebook: Notebook, store: Path, how: tuple[int, bool], as_json: bool) -> None:
     reading(store).close()  # an error here is told before a page is
     for package in ("marimo", "altair"):
         need(package, "browse", "notebooks")
-    port, token = _free_port(port), secrets.token_urlsafe(24)
+    (port, opens), token = how, secrets.token_urlsafe(24)
+    port = _free_port(port)
     server = _serve(find_notebook(notebook), store, port, token)
     try:
         _await(server, port)
         address = f"http://{HOST}:{port}/?access_token={token}"
-        print(f"{notebook} of {store}: {address}\nCtrl+C ends it", flush=True)
+        row = {"notebook": notebook.value, "store": str(store), "address": address}
+        say(f"{notebook} of {store}: {address}\nCtrl+C ends it", row, as_json=as_json)
+        sys.stdout.flush()
         if opens:
             webbrowser.open(address)
         server.wait()

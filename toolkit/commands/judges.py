@@ -87,19 +87,24 @@ def judgement_examples(
 
 def find_model(lab: Lab, name: str) -> Model:
     """The stored model of this name (of a run: RUN/NAME) or id, else the base model of this name. Raises InputError."""
+    return stored_model(lab.store, name) or _base(lab, name)
+
+
+def stored_model(store: Store, name: str) -> Model | None:
+    """The stored model of this name or id, with its checkpoint. Raises InputError where it is several, or has none."""
     sql = (
         "SELECT id, path FROM model WHERE $name IN (name, id) "
         "OR id IN (SELECT model FROM model_names WHERE run || '/' || name = $name) ORDER BY id"
     )
-    rows = lab.store.query(sql, {"name": name})
+    rows = store.query(sql, {"name": name})
     if len(rows) > 1:
         ids = ", ".join(row["id"] for row in rows)
         raise InputError(f"{len(rows)} models are called {name!r}", remedy=f"name one by its id: {ids}")
     if not rows:
-        return _base(lab, name)
+        return None
     if not rows[0]["path"]:
-        raise InputError(f"{name!r} is known by name alone and cannot judge", remedy="name a model with a checkpoint")
-    found: Model = lab.store.find(Model, [rows[0]["id"]])[rows[0]["id"]]
+        raise InputError(f"{name!r} is known by name alone", remedy="name a model with a checkpoint")
+    found: Model = store.find(Model, [rows[0]["id"]])[rows[0]["id"]]
     return found
 
 

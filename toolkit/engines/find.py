@@ -7,7 +7,7 @@ from pathlib import Path
 from toolkit.engines import checkpoint, embedded
 from toolkit.errors import InputError
 
-_HUB_PATTERNS = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model", "merges.txt"]
+_HUB_PATTERNS = ["*.safetensors", "*.json", "*.jinja", "tokenizer.model", "merges.txt", "README.md"]
 
 
 def is_local(name: str) -> bool:
@@ -44,6 +44,19 @@ def resolve(name: str) -> Path:
         return path.resolve()
     _check_hub_id(name)
     return _download(name)
+
+
+def licence(path: Path) -> str | None:
+    """What the card of the model in this directory calls its licence; None where nothing does."""
+    if path == embedded.prepared():
+        return embedded.LICENCE
+    from huggingface_hub.repocard import metadata_load
+
+    try:
+        said = (metadata_load(path / "README.md") or {}).get("license")
+    except Exception:  # no card, or one that YAML or the hub would not read either
+        return None
+    return str(said) if said else None
 
 
 def _check_hub_id(name: str) -> None:

@@ -6,10 +6,16 @@ from toolkit.exchange.manifest import Manifest
 from toolkit.safe_text import one_line
 
 NAME = "README.md"
+FROM_DISK = """from datasets import load_from_disk
+
+    pairs = load_from_disk("this folder")"""
 
 
-def card(manifest: Manifest) -> str:
-    """Markdown with the front matter that the hub reads. What the toolkit does not know is left to be filled in."""
+def card(manifest: Manifest, reading: str = FROM_DISK) -> str:
+    """Markdown with the front matter that the hub reads. What the toolkit does not know is left to be filled in.
+
+    reading: the Python lines that read the data.
+    """
     models = "\n".join(
         f"- {one_line(model['name'] or '', 120)} (template {model['template'] or 'not known'})"
         for model in manifest.models
@@ -45,7 +51,13 @@ from; no score means that none was given. Texts are as the models wrote them.
 
 ## Reading it
 
-    from datasets import load_from_disk
-
-    pairs = load_from_disk("this folder")
+    {reading}
 """
+
+
+def from_hub(repo: str) -> str:
+    """The lines that read the data of a repository of the hub, and the one that brings them into a store."""
+    return (
+        f'from datasets import load_dataset\n\n    pairs = load_dataset({repo!r}, split="train")\n\n'
+        f"Into a store, checked against the fingerprint: `python -m toolkit pull {repo} NAME`"
+    )
