@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -88,11 +89,25 @@ def test_what_a_deleted_log_held_is_made_again_by_the_same_command_and_nothing_i
     same(no_trainer(recipe), tmp_path, whole)
 
 
-def test_a_store_cut_off_is_replaced_by_its_backup(recipe: Recipe, folder: Path, whole: Path) -> None:
-    store = folder / "s.duckdb"
+def cut_off(store: Path) -> None:
     os.truncate(store, store.stat().st_size // 2)
-    with pytest.raises(StoreError):
+
+
+def overwrite(store: Path) -> None:
+    with store.open("r+b") as file:
+        file.seek(3 * 4096)  # after the headers
+        file.write(b"?" * (store.stat().st_size - 3 * 4096))
+
+
+@pytest.mark.parametrize("damage", [cut_off, overwrite])
+def test_a_damaged_store_is_told_and_replaced_by_its_backup(
+    recipe: Recipe, folder: Path, whole: Path, damage: Callable[[Path], None]
+) -> None:
+    store = folder / "s.duckdb"
+    damage(store)
+    with pytest.raises(StoreError, match="the store's file is damaged") as told:
         launch(recipe, store)
+    assert "restore it from a backup" in told.value.remedy
     shutil.copy(whole / "s.duckdb", store)
     same(no_trainer(recipe), folder, whole)
 

@@ -244,6 +244,10 @@ def _renamed(text: str, path: Path | None) -> StoreError:
         problem = f"the write-ahead log is damaged: {text.splitlines()[0]}"
         remedy = f"restore {path} and {path}.wal from a backup; without one, move the .wal file away: what was "
         remedy += "committed since the last checkpoint is then lost"
+    elif re.search(r"Could not read enough bytes|Corrupt database file", text):
+        problem = f"the store's file is damaged: {text.splitlines()[0]}"
+        remedy = "restore it from a backup; without one, move it away and run the same command again: answers and "
+        remedy += "verdicts are made anew, and a finished checkpoint is taken in where its pairs come out the same"
     elif "not a valid DuckDB database" in text:
         problem, remedy = "the file is not a DuckDB database", "name another file with --store"
     else:
