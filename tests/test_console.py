@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from toolkit.__main__ import app
 from toolkit.commands.ask import _sql
 from toolkit.console import described, guarded
-from toolkit.errors import InputError, exit_codes
+from toolkit.errors import EngineError, InputError, exit_codes
 from toolkit.exchange.importing import import_pairs
 from toolkit.store.database import Store
 
@@ -132,6 +132,18 @@ def test_what_a_model_said_reaches_a_terminal_as_plain_text_in_answers_and_in_er
     assert told.replace("\n", "").isprintable()
     if "--json" in line:
         assert all(json.loads(row) for row in done.stdout.splitlines())
+
+
+def test_a_key_that_a_server_repeats_is_hidden_in_the_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MY_API_KEY", "a-key-of-no-known-form")
+
+    def refused() -> None:
+        raise EngineError("401: 'a-key-of-no-known-form' and sk-1234567890 are no keys", remedy="set another")
+
+    assert guarded(refused) == EngineError.exit_code
+    assert "401: '***' and *** are no keys" in capsys.readouterr().err
 
 
 def test_csv_on_a_terminal_is_made_safe_and_in_a_pipe_is_what_the_store_holds(

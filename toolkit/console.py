@@ -17,6 +17,7 @@ from collections.abc import Callable
 import typer
 
 from toolkit.errors import INTERRUPTED, UNREAD, InputError, ToolkitError, exit_codes
+from toolkit.provenance import hidden
 from toolkit.safe_text import lines
 
 WIDTH = 120  # columns of help at most; a pipe gets 80
@@ -69,7 +70,7 @@ def guarded(action: Callable[[], None]) -> int:
         action()
         sys.stdout.flush()
     except ToolkitError as error:
-        print(f"\nerror: {lines(str(error))}", file=sys.stderr)  # it may quote what a model or a file said
+        _print_error(error)
         return error.exit_code
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from here", file=sys.stderr)
@@ -83,9 +84,14 @@ def guarded(action: Callable[[], None]) -> int:
         if error.filename is None:  # no file of the user's: a fault of ours, whose traceback is wanted
             raise
         problem = InputError(f"{error.filename}: {error.strerror}", remedy="name a file that can be read or written")
-        print(f"\nerror: {lines(str(problem))}", file=sys.stderr)
+        _print_error(problem)
         return problem.exit_code
     return 0
+
+
+def _print_error(error: ToolkitError) -> None:
+    """It may quote what a model or a file said, or a server that repeats the key it was given."""
+    print(f"\nerror: {lines(hidden(str(error)))}", file=sys.stderr)
 
 
 def _spell_what_cannot_be_shown() -> None:

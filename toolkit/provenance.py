@@ -72,17 +72,17 @@ def redact(arguments: Sequence[str]) -> tuple[str, ...]:
     clean = []
     for argument in arguments:
         name, equals, _ = argument.partition("=")
-        clean.append(f"{name}=***" if equals and _SECRET.search(name) else _hidden(argument))
+        clean.append(f"{name}=***" if equals and _SECRET.search(name) else hidden(argument))
     return tuple(clean)
 
 
 def redact_mapping(data: Mapping[str, Any]) -> dict[str, Any]:
     """The same for nested settings."""
-    text = json.loads(_hidden(json.dumps(data)))
+    text = json.loads(hidden(json.dumps(data)))
     return {key: _redact_value(key, value) for key, value in text.items()}
 
 
-def _hidden(text: str) -> str:
+def hidden(text: str) -> str:
     """Without what looks like a key, and without the keys that this process' environment holds (WANDB_API_KEY ...)."""
     held = {value for name, value in os.environ.items() if _SECRET.search(name) and len(value) >= SHORTEST}
     for value in sorted(held, key=len, reverse=True):

@@ -125,7 +125,7 @@ def transformers(folder: Path, asked: Found) -> Found:
 
     clock, texts = Clock(), {prompt.id: chat.text(prompt.messages()) for prompt in prompts}
     with clock.measure("start_seconds"):
-        network = AutoModelForCausalLM.from_pretrained(path, dtype=torch.bfloat16).eval()
+        network = AutoModelForCausalLM.from_pretrained(path, use_safetensors=True, dtype=torch.bfloat16).eval()
     tokenizer = chat.tokenizer
     tokenizer.padding_side = "left"
     torch.manual_seed(0)

@@ -38,6 +38,7 @@ _SETTINGS = (
     "lock_configuration = true",
 )
 ASK = "correct the statement; `python -m toolkit sql` is a shell, where .views lists what can be asked"
+READ = "ask with SELECT or FROM; the toolkit alone writes a store"
 _READING = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
 
 
@@ -132,9 +133,14 @@ class Store:
                 kinds = ", ".join(str(statement.type).rpartition(".")[2] for statement in statements) or "nothing"
                 raise StoreError(
                     f"only one reading statement is taken here, not {kinds}",
-                    remedy="ask with SELECT or FROM; the toolkit alone writes a store",
+                    remedy=READ,
                 )
-            return self._db.sql(sql, params=parameters or None).to_arrow_table()
+            # What a SELECT or an EXPLAIN ANALYZE may hold, a DELETE for example, is refused by the transaction.
+            self._db.execute("BEGIN TRANSACTION READ ONLY")
+            try:
+                return self._db.sql(sql, params=parameters or None).to_arrow_table()
+            finally:
+                self._db.execute("ROLLBACK")
 
     @contextmanager
     def lent(self, name: str, rows: Any) -> Iterator[None]:
@@ -238,12 +244,18 @@ def _renamed(text: str, path: Path | None) -> StoreError:
     """What DuckDB or the operating system said, as an error of ours."""
     if re.search(r"(?i)no space left|not enough space|file too large|quota exceeded", text):
         problem, remedy = "the disk is full", "free some space and run the same command again: it resumes"
+    elif "read-only mode" in text:  # DuckDB's word for a transaction or a connection, not for a disk
+        problem, remedy = f"a statement that writes: {text.splitlines()[0]}", READ
     elif "Permission denied" in text or "read-only" in text.lower():
         problem, remedy = "the store cannot be written", "choose a writable place with --store"
     elif "WAL file" in text:
         problem = f"the write-ahead log is damaged: {text.splitlines()[0]}"
         remedy = f"restore {path} and {path}.wal from a backup; without one, move the .wal file away: what was "
         remedy += "committed since the last checkpoint is then lost"
+    elif re.search(r"Could not read enough bytes|Corrupt database file", text):
+        problem = f"the store's file is damaged: {text.splitlines()[0]}"
+        remedy = "restore it from a backup; without one, move it away and run the same command again: answers and "
+        remedy += "verdicts are made anew, and a finished checkpoint is taken in where its pairs come out the same"
     elif "not a valid DuckDB database" in text:
         problem, remedy = "the file is not a DuckDB database", "name another file with --store"
     else:

@@ -1,0 +1,76 @@
+"""What can be held without a network against packages and files of others: pins, and calls that would run foreign code.
+
+Whether a pinned version is known to have a hole is asked by `make audit`, which needs a network.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from toolkit.commands.machine import installed, pins
+
+ROOT = Path(__file__).parents[1]
+PIN = re.compile(r"[A-Za-z0-9._-]+==[A-Za-z0-9.!+_-]+( ; [^@]+)?")
+SOURCES = sorted(
+    path for name in ("toolkit", "recipes", "analysis", "benchmarks") for path in (ROOT / name).rglob("*.py")
+)
+UNPICKLING = {"pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal", "joblib"}  # never imported
+FORBIDDEN = {"torch.load", "np.load", "numpy.load", "pd.read_pickle", "pandas.read_pickle", "yaml.load", "os.system"}
+SAID = {
+    "trust_remote_code": True, "allow_pickle": True, "weights_only": False, "use_safetensors": False, "verify": False,
+    "shell": True,
+}  # fmt: skip
+
+
+def dangers(source: str) -> Iterator[str]:
+    """Every call of a source text that loads code with data, or trusts what it was not told to."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]
+            yield from (f"line {node.lineno}: import {n}" for n in names if n.split(".")[0] in UNPICKLING)
+        elif isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            said = {k.arg: k.value.value for k in node.keywords if k.arg and isinstance(k.value, ast.Constant)}
+            if called in FORBIDDEN:
+                yield f"line {node.lineno}: {called}"
+            yield from (f"line {node.lineno}: {name}={said[name]}" for name in SAID if said.get(name) is SAID[name])
+            safe = said.get("use_safetensors") is True or any(k.arg == "gguf_file" for k in node.keywords)
+            if re.fullmatch(r"AutoModel\w*\.from_pretrained", called) and not safe:
+                yield f"line {node.lineno}: {called} without use_safetensors=True"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_source_loads_a_pickle_or_runs_the_code_of_a_checkpoint(path: Path) -> None:
+    assert list(dangers(path.read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle", "from joblib import load", "torch.load(path)", "numpy.load(path)", "pandas.read_pickle(path)",
+        "f(path, trust_remote_code=True)", "f(allow_pickle=True)", "f(weights_only=False)", "run(line, shell=True)",
+        "AutoModelForCausalLM.from_pretrained(path)", "AutoModel.from_pretrained(path, use_safetensors=False)",
+    ],
+)  # fmt: skip
+def test_each_danger_is_seen(source: str) -> None:
+    assert list(dangers(source))
+
+
+@pytest.mark.parametrize("kind", ["cpu", "gpu"])
+def test_every_pin_is_one_version_of_an_index_and_no_address(kind: str) -> None:
+    lines = (ROOT / "requirements" / f"{kind}.txt").read_text(encoding="utf-8").splitlines()
+    assert len(lines) > 100
+    assert [line for line in lines if not PIN.fullmatch(line) or "://" in line] == []
+
+
+def test_what_is_installed_is_what_is_pinned() -> None:
+    if Path(sys.prefix).resolve() != (ROOT / ".venv").resolve():
+        pytest.skip("this environment was not set up by bootstrap.py")
+    found = installed()
+    assert {name: found.get(name) for name in pins()} == pins()
