@@ -51,26 +51,26 @@ def test_a_plan_foresees_the_tokens_that_its_run_reads_and_takes_the_rates_of_th
     recipe, machine = build(seed=1), here(path)
     found = planned(recipe, path, machine)
     with Store(path, read_only=True) as store:
-        before = {row.stage: row for row in measured(store)}
+        before = {f"{row.stage} {row.method}".strip(): row for row in measured(store)}
     with Lab(recipe, Store(path), launch := capture("second", recipe.resolved())) as lab:
         temporal(lab, recipe)
         told = "SELECT sum((stats->>'prompt_tokens')::INT) AS n FROM step WHERE stage = 'generate' AND launch = ?"
         read = lab.store.query(told, [launch.id])[0]["n"]
     assert found["generate"].read == read
     assert {stage: cost.rate for stage, cost in found.items()} == dict.fromkeys(
-        ("generate", "judge", "train"), "measured"
+        ("generate", "judge expected", "train DPO"), "measured"
     )
     assert all("this store" in cost.source and "guessed" not in cost.source for cost in found.values())
-    for stage in ("generate", "judge"):
+    for stage in ("generate", "judge expected"):
         spent = before[stage].seconds + before[stage].start_seconds
         assert found[stage].seconds == pytest.approx(spent, abs=0.06), "as much work takes as long"
 
 
 def test_other_devices_and_sizes_are_scaled_and_told_so(build: Build, path: Path, tiny_model: Path) -> None:
     machine = here(path)
-    twice = planned(build(seed=1), path, Hardware(2 * machine.count, "cpu"))["train"]
+    twice = planned(build(seed=1), path, Hardware(2 * machine.count, "cpu"))["train DPO"]
     assert twice.rate == "scaled" and twice.source.startswith("times 0.5 of what was measured: 4 steps of")
-    larger = planned(build(model="other-2b"), path, machine)["train"]
+    larger = planned(build(model="other-2b"), path, machine)["train DPO"]
     assert larger.rate == "scaled" and larger.source.startswith("times 2e+09 of"), "the tiny model has one parameter"
     assert "guessed" in larger.source, "another model's answers have another length"
 
@@ -81,27 +81,27 @@ def test_what_was_not_measured_is_arithmetic_of_parameters_and_hardware(build: B
         found = planned(build(model="llama-8b", seed=1), known, machine)
         assert {cost.rate for cost in found.values()} == {"arithmetic"}
         assert all(cost.source.startswith("not measured: ") for cost in found.values())
-    answers, training = found["generate"], found["train"]
+    answers, training = found["generate"], found["train DPO"]
     assert answers.seconds == round(2 * 8e9 * (answers.read / 0.4 + answers.written / 0.15) / 989e12, 1)
     assert answers.device_hours == pytest.approx(8 * answers.seconds / 3600, rel=0.1), "seven GPUs wait meanwhile"
     assert "by the recipe 1 of 8 devices work" in answers.source
     assert training.device_hours == pytest.approx(10 * 8e9 * training.read / 0.35 / 989e12 / 3600, rel=0.01)
     assert training.disk == 4 * 16e9
-    double = planned(build(model="llama-16b"), None, machine)["train"]
+    double = planned(build(model="llama-16b"), None, machine)["train DPO"]
     assert double.device_hours == pytest.approx(2 * training.device_hours)
 
 
 def test_one_engine_s_rates_are_not_another_s(build: Build, path: Path) -> None:
     found = planned(build(seed=1, engine={"kind": "vllm"}), path, here(path))
     assert {stage: cost.rate for stage, cost in found.items()} == {
-        "generate": "arithmetic", "judge": "arithmetic", "train": "measured",
+        "generate": "arithmetic", "judge expected": "arithmetic", "train DPO": "measured",
     }  # fmt: skip
 
 
 def test_a_reward_function_costs_no_engine(build: Build, tmp_path: Path) -> None:
     (tmp_path / "r.py").write_text("def one(prompt, answer):\n    return 1.0\n")
     recipe = build(judge={"method": "reward", "reward": f"{tmp_path / 'r.py'}:one"})
-    judging = planned(recipe, None, Hardware(2, "cpu"))["judge"]
+    judging = planned(recipe, None, Hardware(2, "cpu"))["judge reward"]
     assert (judging.seconds, judging.read, judging.rate) == (0, 0, "-")
 
 
@@ -110,7 +110,7 @@ def test_every_line_of_the_table_says_where_its_rate_is_from(build: Build) -> No
     with Lab(recipe, Store(None), capture("plan", {}), planning=True) as lab:
         temporal(lab, recipe)
         text = cost_text(lab, "4xA100")
-    for stage in ("generate", "judge", "train"):
+    for stage in ("generate", "judge expected", "train DPO"):
         assert f"\n{stage}: not measured: " in text
     assert "Cost on 4xA100" in text and "GPU hours" in text
 

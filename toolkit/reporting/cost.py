@@ -172,9 +172,13 @@ def _cost(recipe: Recipe, load: Load, machine: Hardware, rows: Sequence[Measured
         used = replace(machine, count=_devices(recipe, load, machine))
         seconds, rate, source = _timed(recipe, load, used, rows)
         source += f"; by the recipe {used.count} of {machine.count} devices work" if used != machine else ""
-    each = "measured" if load.known else f"guessed: {CHARACTERS} characters a token, answers as long as allowed"
+    each = (
+        "measured"
+        if load.known
+        else f"guessed: {CHARACTERS} characters a token, no template, answers as long as allowed"
+    )
     return Cost(
-        stage=load.stage,
+        stage=f"{load.stage} {load.method}".strip(),
         requests=load.requests,
         read=round(load.requests * load.read),
         written=round(load.requests * load.written),
