@@ -12,7 +12,7 @@ bench:
 		--each 2 --few 1
 	$(PYTHON) benchmarks/speed/engines.py --out build/bench/engines.json --prompts 4 --rounds 1
 chaos: ; $(PYTHON) -m benchmarks.chaos.campaign --out benchmarks/results/chaos.json
-docs: ; NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict --quiet && echo build/site/index.html
+docs: ; NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict && echo build/site/index.html
 lint: ; $(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
 types: ; $(PYTHON) -m mypy
 format: ; $(PYTHON) -m ruff check --fix . && $(PYTHON) -m ruff format .
