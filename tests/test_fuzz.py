@@ -23,7 +23,9 @@ from toolkit.demonstrations.source import _read as read_demonstrations
 from toolkit.engines import checkpoint
 from toolkit.errors import ToolkitError
 from toolkit.evaluation.suite import load_suite
+from toolkit.exchange.checkpoints import check_checkpoint
 from toolkit.exchange.importing import import_pairs
+from toolkit.exchange.manifest import checksums
 from toolkit.exchange.published import import_responses, import_scores
 from toolkit.judgments.choice import RANKS, Choices, parse_choice
 from toolkit.judgments.rubric import load_pair_rubric, load_rubric
@@ -170,6 +172,22 @@ def test_a_damaged_rubric_is_refused_in_our_words(tmp_path: Path, data: bytes) -
     path.write_bytes(data)
     refused_or_read(lambda: load_rubric(str(path)))
     refused_or_read(lambda: load_pair_rubric(str(path)))
+
+
+@bounded
+@given(st.dictionaries(st.sampled_from(["files", "rows", "shape", "made_by", "fingerprint"]), values, max_size=3))
+def test_a_damaged_manifest_or_seal_is_refused_in_our_words(store: Store, tmp_path: Path, changes: Any) -> None:
+    (tmp_path / "pairs.jsonl").write_bytes(LINES[-1])
+    manifest = {"pair_set": "s@1", "fingerprint": "f", "rows": 1, "message": "", "models": [], "toolkit_version": "0"}
+    manifest |= {"shape": "plain", "columns": [], "made_by": "temporal-toolkit"}
+    manifest["files"] = checksums(tmp_path, ["pairs.jsonl"])
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest | changes))
+    refused_or_read(lambda: import_pairs(store, tmp_path / "pairs.jsonl", "set", "L"))
+    seal = {"model": "m", "name": "n", "weights": "w", "template": "t", "toolkit_version": "0", "made_by": "x"}
+    (tmp_path / "checkpoint.json").write_text(json.dumps(seal | {"files": {}} | changes))
+    (tmp_path / "config.json").write_text("{}")
+    write_weights(tmp_path / "model.safetensors")
+    refused_or_read(lambda: check_checkpoint(tmp_path))
 
 
 CHECKPOINT = ["config.json", "tokenizer_config.json", "generation_config.json", "model.safetensors"]

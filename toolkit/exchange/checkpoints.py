@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from toolkit import __version__
 from toolkit.engines import checkpoint
 from toolkit.errors import InputError, writing
@@ -74,8 +76,8 @@ def _read(path: Path) -> Sealed:
         data: Any = json.loads(path.read_text(encoding="utf-8"))
         if set(data) != {field.name for field in fields(Sealed)}:
             raise ValueError("other fields than expected")
-        return Sealed(**data)
-    except (OSError, ValueError, TypeError) as error:
+        return TypeAdapter(Sealed).validate_python(data)
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise InputError(
             f"no checkpoint that the toolkit exported: {error}", where=path, remedy="use it by its hub id: --model ID"
         ) from error

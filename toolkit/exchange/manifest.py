@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from toolkit.errors import InputError
 
 NAME = "manifest.json"
@@ -43,13 +45,13 @@ def read_manifest(folder: Path) -> Manifest | None:
     remedy = "restore it, or remove it to import the data without a check"
     try:
         data: Any = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        if not isinstance(data, dict) or data.get("made_by") != MAKER:
+            return None
+        if missing := {field.name for field in fields(Manifest)} ^ set(data):
+            raise InputError(f"other fields than expected: {', '.join(sorted(missing))}", where=path, remedy=remedy)
+        return TypeAdapter(Manifest).validate_python(data)
+    except (ValueError, RecursionError) as error:
         raise InputError(f"the manifest cannot be read: {error}", where=path, remedy=remedy) from error
-    if not isinstance(data, dict) or data.get("made_by") != MAKER:
-        return None
-    if missing := {field.name for field in fields(Manifest)} ^ set(data):
-        raise InputError(f"other fields than expected: {', '.join(sorted(missing))}", where=path, remedy=remedy)
-    return Manifest(**data)
 
 
 def checksums(folder: Path, names: Sequence[str]) -> dict[str, str]:

@@ -30,7 +30,8 @@ class ExpectedScore(Step):
     def load(self):
         super().load()
         self._tokenizer = AutoTokenizer.from_pretrained(self.model, padding_side="left")
-        self._network = AutoModelForCausalLM.from_pretrained(self.model, dtype=torch.bfloat16).eval()
+        network = AutoModelForCausalLM.from_pretrained(self.model, use_safetensors=True, dtype=torch.bfloat16)
+        self._network = network.eval()
         self._points = [self._tokenizer.encode(digit, add_special_tokens=False)[0] for digit in SCALE]
 
     @property
