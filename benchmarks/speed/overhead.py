@@ -35,8 +35,7 @@ def run(options: argparse.Namespace) -> Found:
         return _told(options.store)
     with tempfile.TemporaryDirectory(prefix="overhead-benchmark-") as folder:
         store = Path(folder) / "store.duckdb"
-        changes = [f"--set={change}" for change in options.set]
-        made = Contenders("overhead_contenders.py").run("profiled", store=str(store), changes=changes)
+        made = Contenders("overhead_contenders.py").run("profiled", store=str(store), changes=options.set)
         return _told(store, made)
 
 

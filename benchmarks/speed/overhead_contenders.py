@@ -1,6 +1,6 @@
 """What `overhead.py` runs: overhead_contenders.py NAME JSON. Prints one JSON line.
 
-profiled     the quick recipe from its command line, under cProfile: seconds, and the toolkit functions' shares of them
+profiled     the quick recipe, under cProfile once it is imported: seconds, and the toolkit functions' shares of them
 
 A function's share is its own time and that of the libraries it calls, down to the next toolkit function; waiting for
 other processes is left out. Of this process' main thread alone: the engine and the trainer have processes of their own.
@@ -12,7 +12,6 @@ import contextlib
 import cProfile
 import json
 import pstats
-import runpy
 import sys
 import time
 from pathlib import Path
@@ -28,15 +27,15 @@ Function = tuple[str, int, str]  # file, line, name
 
 
 def profiled(asked: dict[str, Any]) -> dict[str, Any]:
-    sys.argv = ["temporal", "--store", asked["store"], *asked["changes"]]
-    profile, code, started = cProfile.Profile(), 0, time.perf_counter()
+    started = time.perf_counter()
+    from toolkit.recipes import temporal
+    from toolkit.recipes.run import Options, execute
+
+    changes, store = tuple(asked["changes"]), Path(asked["store"])
+    sys.argv = [str(temporal.__file__), "--store", str(store), *(f"--set={change}" for change in changes)]
+    profile = cProfile.Profile()
     with contextlib.redirect_stdout(sys.stderr):
-        try:
-            profile.runcall(runpy.run_module, "toolkit.recipes.temporal", run_name="__main__", alter_sys=True)
-        except SystemExit as ended:
-            code = int(ended.code or 0)
-    if code:
-        raise SystemExit(f"the recipe ended with exit code {code}")
+        profile.runcall(execute, temporal.temporal, Options(None, "", store, changes, plan=False))
     seconds = time.perf_counter() - started
     own = attributed(pstats.Stats(profile).stats)  # type: ignore[attr-defined]
     shares = {f"{Path(f).relative_to(ROOT)}:{line} {name}": spent / seconds for (f, line, name), spent in own.items()}

@@ -36,6 +36,7 @@ from toolkit.engines import embedded
 from toolkit.judgments.rubric import load_rubric
 from toolkit.prompts.source import load_prompts
 from toolkit.prompts.split import parts
+from toolkit.store.database import Store
 
 PEERS = Path(__file__).with_name("peers")
 RECIPE = ROOT / "recipes" / "quick.toml"
@@ -143,8 +144,6 @@ def _resident(process: psutil.Popen) -> int:
 def _pairs(folder: Path) -> int:
     if (written := folder / "out" / "pairs.jsonl").exists():
         return len(written.read_text().splitlines())
-    from toolkit.store.database import Store
-
     with Store(folder / "out" / "store.duckdb", read_only=True) as store:
         return int(store.query("SELECT count(*) AS n FROM pairs")[0]["n"])
 

@@ -1,4 +1,4 @@
--- What each stage asked for and how long it took, by machine, model and way of asking; `--plan --hardware` counts by it.
+-- What each stage asked for and how long it took, by machine, model and method: what `--plan --hardware` counts by.
 WITH asked AS (
     SELECT
         l.hardware, l.recipe->'engine'->>'kind' AS engine, s.stage,
