@@ -11,6 +11,7 @@ bench:
 	$(PYTHON) benchmarks/speed/diagnostics.py --out build/bench/diagnostics.json --pairs 8 --rounds 1 --read 20 --first 2 \
 		--each 2 --few 1
 	$(PYTHON) benchmarks/speed/engines.py --out build/bench/engines.json --prompts 4 --rounds 1
+	$(PYTHON) benchmarks/speed/training.py --out build/bench/training.json --pairs 8 --rounds 1
 	$(PYTHON) benchmarks/speed/overhead.py --out build/bench/overhead.json --set prompts.part_size=4 --set iterations=1
 	$(PYTHON) benchmarks/speed/peers.py --out build/bench/peers.json --prompts 4
 chaos: ; $(PYTHON) -m benchmarks.chaos.campaign --out benchmarks/results/chaos.json

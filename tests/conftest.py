@@ -10,6 +10,7 @@ import importlib.util
 import json
 import os
 import shutil
+import signal
 import stat
 import struct
 import sys
@@ -30,6 +31,11 @@ SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # an example may wait for a busy machine
 hypothesis.settings.load_profile("untimed")
+
+
+def pytest_configure() -> None:
+    """Ctrl-C interrupts, also where a shell runs the tests in the background and has it ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)
