@@ -36,10 +36,12 @@ def write_tool(path: Path, text: str) -> None:
 
 
 def run(script: str, machine: Path, *words: str, **variables: str) -> list[str]:
-    """What the script called, in any order for what it starts in the background."""
+    """What the script called, in any order for what it starts behind it; its output ends with the last of them."""
     path = f"{machine / 'tools'}:{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "TOLD": str(machine / "told"), **variables}
-    subprocess.run(["bash", str(CLUSTER / script), *words], cwd=machine, env=environment, check=True)
+    subprocess.run(
+        ["bash", str(CLUSTER / script), *words], cwd=machine, env=environment, check=True, capture_output=True
+    )
     return (machine / "told").read_text().splitlines()
 
 
