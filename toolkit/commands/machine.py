@@ -59,9 +59,15 @@ def pins() -> dict[str, str]:
 
 
 def installed() -> dict[str, str]:
-    """Version by package of this environment; a local version as +cpu is no part of it."""
-    found = ((dist.metadata["Name"], dist.version) for dist in metadata.distributions())
-    return {canonicalize_name(name): version.partition("+")[0] for name, version in found if name}
+    """Version by package of this environment; a local version as +cpu is no part of it.
+
+    Of two the first counts, as it does for an import: setuptools puts copies of its own behind.
+    """
+    found: dict[str, str] = {}
+    for dist in metadata.distributions():
+        if name := dist.metadata["Name"]:
+            found.setdefault(canonicalize_name(name), dist.version.partition("+")[0])
+    return found
 
 
 def _pinned(lines: list[str] | tuple[str, ...], kind: str) -> Iterator[tuple[str, str]]:
