@@ -12,6 +12,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from toolkit.extras import INSTALL
 from toolkit.provenance import capture, has_gpu
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -89,10 +90,8 @@ def _versions(wanted: Mapping[str, str]) -> Row:
 
 def _extras() -> Iterator[Row]:
     for what, (module, extra) in EXTRAS.items():
-        extra = "gpu" if extra == "cpu" and has_gpu() else extra
         there = importlib.util.find_spec(module) is not None
-        missing = "" if there else f"pip install 'temporal-toolkit[{extra}]'"
-        yield _row(what, module if there else f"no {module}", missing)
+        yield _row(what, module if there else f"no {module}", "" if there else INSTALL[extra])
 
 
 def _row(check: str, state: str, found: str = "") -> Row:
