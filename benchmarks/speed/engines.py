@@ -1,4 +1,4 @@
-"""Answers and verdicts of the quick recipe on a CPU: the toolkit against vLLM as it comes, bare vLLM, transformers.
+"""Answers and verdicts of the quick recipe on a CPU: the toolkit against bare vLLM, vLLM as it comes, transformers.
 
     python benchmarks/speed/engines.py --out benchmarks/results/engines.json
 
@@ -21,10 +21,14 @@ def generation(options: argparse.Namespace) -> Found:
     """Tokens a second of the same answers; raw's texts must be the toolkit's."""
     asked = _asked(options)
     found: Found = {}
-    for name, rounds in {"toolkit": options.rounds, "raw": options.rounds, "box": 1, "transformers": 1}.items():
-        found[name] = _median([run(name, **asked) for _ in range(rounds)])
-    texts = [found[name].pop("texts") for name in ("toolkit", "raw", "box")]
-    found["same_texts"] = {"raw": _share(texts[0], texts[1]), "box": _share(texts[0], texts[2])}
+    for name in ("toolkit", "raw", "own_seeds", "box", "transformers"):
+        often = options.rounds if name in ("toolkit", "raw") else 1
+        found[name] = _median([run(name, **asked) for _ in range(often)])
+    texts = {name: found[name].pop("texts", []) for name in found}
+    found["same_texts"] = {
+        f"{one} and {other}": _share(texts[one], texts[other])
+        for one, other in (("toolkit", "raw"), ("own_seeds", "box"))
+    }
     return found
 
 

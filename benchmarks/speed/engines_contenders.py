@@ -2,6 +2,7 @@
 
     toolkit        the quick recipe's generation: rendering, vLLM in its child, storing
     raw            vllm.LLM.generate with the toolkit's arguments and environment, the same tokens and seeds
+    own_seeds      the same, tokens drawn by vLLM itself in place of vllm_child/sampling.py
     box            vllm.LLM.generate as it comes: no setting but the model and the size of its cache (else it wants
                    92 % of the machine's memory for itself)
     transformers   generate() over one padded batch, in bfloat16
@@ -77,38 +78,48 @@ def judge_alone(folder: Path, asked: Found) -> Found:
     return judge(folder, asked, "engine.options.enable_prefix_caching=false")
 
 
-def raw(folder: Path, asked: Found) -> Found:
+def raw(folder: Path, asked: Found, **changes: Any) -> Found:
     lab, model, prompts = opened(folder, asked)
     with lab:
         if PREPARED not in os.environ:
             lab.store.close()
             own = environment(lab.recipe.engine, "cpu") | {PREPARED: "1"}
             os.execve(sys.executable, [sys.executable, *sys.argv], own)
-        requests = ask(lab, model, prompts, "present")
-        tokens = {prompt.id: lab.chat(model).tokens(prompt.messages()) for prompt in prompts}
-        made = arguments(lab.path(model), lab.recipe.engine, "cpu", False)
-    return vllm(made, [(tokens[request.prompt], request.seed) for request in requests], asked)
+        made = arguments(lab.path(model), lab.recipe.engine, "cpu", False) | changes
+        return vllm(made, rendered(lab, model, prompts), asked)
+
+
+def own_seeds(folder: Path, asked: Found) -> Found:
+    return raw(folder, asked, logits_processors=[])
 
 
 def box(folder: Path, asked: Found) -> Found:
     lab, model, prompts = opened(folder, asked)
     with lab:
-        requests = ask(lab, model, prompts, "present")
-        tokens = {prompt.id: lab.chat(model).tokens(prompt.messages()) for prompt in prompts}
-    os.environ["VLLM_CPU_KVCACHE_SPACE"] = "2"
-    return vllm(
-        {"model": str(lab.path(model))}, [(tokens[request.prompt], request.seed) for request in requests], asked
-    )
+        os.environ["VLLM_CPU_KVCACHE_SPACE"] = "2"
+        return vllm({"model": str(lab.path(model))}, rendered(lab, model, prompts), asked)
 
 
-def vllm(made: Found, asked_for: list[tuple[tuple[int, ...], int | None]], asked: Found) -> Found:
-    clock = Clock()
+def rendered(lab: Lab, model: Model, prompts: list[Prompt]) -> list[tuple[tuple[int, ...], int]]:
+    """Tokens and seed of every request."""
+    tokens = {prompt.id: lab.chat(model).tokens(prompt.messages()) for prompt in prompts}
+    return [(tokens[request.prompt], request.seed or 0) for request in ask(lab, model, prompts, "present")]
+
+
+def vllm(made: Found, requests: list[tuple[tuple[int, ...], int]], asked: Found) -> Found:
+    clock, most = Clock(), asked["most"]
+    sys.path.append(str(ROOT / "toolkit" / "engines" / "vllm_child"))
     with clock.measure("start_seconds"):
         from vllm import LLM, SamplingParams
 
         llm = LLM(**made)
-    prompts = [{"prompt_token_ids": list(tokens)} for tokens, _ in asked_for]
-    sampling = [SamplingParams(temperature=1.0, max_tokens=asked["most"], seed=seed) for _, seed in asked_for]
+    prompts = [{"prompt_token_ids": list(tokens)} for tokens, _ in requests]
+    if made.get("logits_processors"):
+        from sampling import seeded
+
+        sampling = [seeded(temperature=1.0, top_p=1.0, max_tokens=most, seed=seed) for _, seed in requests]
+    else:
+        sampling = [SamplingParams(temperature=1.0, max_tokens=most, seed=seed) for _, seed in requests]
     with clock.measure():
         done = llm.generate(prompts, sampling, use_tqdm=False)
     texts = [one.outputs[0].text for one in done]
@@ -161,7 +172,7 @@ def told(answers: list[Response]) -> Found:
 
 
 CONTENDERS: dict[str, Callable[[Path, Found], Found]] = {
-    one.__name__: one for one in (toolkit, raw, box, transformers, judge, judge_alone, life)
+    one.__name__: one for one in (toolkit, raw, own_seeds, box, transformers, judge, judge_alone, life)
 }
 
 

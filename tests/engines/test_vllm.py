@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import stat
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -222,6 +224,22 @@ def test_a_seed_gives_the_same_text_alone_and_in_company(small_model: Path, engi
         assert len(set(together.values())) > 1, "draws with different seeds are different answers"
         (alone,) = engine.complete([batch[3]])
         assert alone.text == together["r3"]
+
+
+@pytest.mark.real
+def test_a_token_is_drawn_as_often_as_it_is_probable(small_model: Path, engines: dict[str, Engine]) -> None:
+    chat, asked, warm = Chat.load(small_model), 512, Sampling(1.0, 1.0, 1)
+    prompt = chat.tokens([{"role": "user", "content": QUESTIONS[1]}])
+    drawn = Counter(
+        done.text for done in engines["vllm"].complete([Request(f"{i}", prompt, warm, i) for i in range(asked)])
+    )
+    tokens = {word: chat.encode(word) for word, count in drawn.items() if count >= 10}
+    words = {word: found[0] for word, found in tokens.items() if len(found) == 1}
+    (scored,) = engines["vllm"].complete([Request("scored", prompt, GREEDY, 0, tuple(words.values()))])
+    assert scored.logprobs is not None and len(words) > 5
+    for word, token in words.items():
+        expected = asked * math.exp(scored.logprobs[token])
+        assert abs(drawn[word] - expected) < 4 * math.sqrt(expected), word
 
 
 @pytest.mark.real

@@ -180,7 +180,12 @@ def _cpu_arguments(settings: Settings) -> dict[str, Any]:
     """torch.compile adds over two minutes of start-up on a CPU and no throughput there. A seeded request whose prompt
     is taken in parts ends the engine ("CPU Generator does not use offset"), so every prompt is taken whole."""
     whole = max(settings.max_model_len, BATCHED_TOKENS)
-    return {"enforce_eager": True, "enable_chunked_prefill": False, "max_num_batched_tokens": whole}
+    return {
+        "enforce_eager": True,
+        "enable_chunked_prefill": False,
+        "max_num_batched_tokens": whole,
+        "logits_processors": ["sampling:SeededDraws"],  # in the child; with another list, seeds are vLLM's own
+    }
 
 
 def environment(settings: Settings, device: str) -> dict[str, str]:

@@ -4,7 +4,8 @@ Run by file path with the environment set beforehand; imports nothing of the too
 environment. First line in: {"arguments": {...}} for vllm.LLM; first line out: {"ready": true}. Then a batch is a line
 {"requests": [{"id", "tokens", "temperature", "top_p", "max_tokens", "seed", "score_tokens", "continuation"}]},
 answered by one line a completion, as it finishes; {"swap": path} takes another checkpoint's weights and is answered by
-{"differs": why not, or ""} (weights.py). Ends when its input ends.
+{"differs": why not, or ""} (weights.py). With "sampling:SeededDraws" among the arguments' logits_processors, tokens are
+drawn by sampling.py. Ends when its input ends.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
 
+DRAWS = "sampling:SeededDraws"  # beside this file, which is no package in the child
+
 
 def main() -> None:
     die_with_parent()
@@ -25,18 +28,19 @@ def main() -> None:
     from vllm import LLM
 
     llm = LLM(**settings["arguments"])
+    drawn = DRAWS in (settings["arguments"].get("logits_processors") or ())
     say(out, {"ready": True})
     for line in sys.stdin:
         message = json.loads(line)
         if "swap" in message:
             say(out, {"differs": swapped(llm, message["swap"])})
         else:
-            serve(llm, message["requests"], out)
+            serve(llm, message["requests"], out, drawn=drawn)
 
 
 def swapped(llm: Any, path: str) -> str:
     """Whatever goes wrong is a reason to start a new engine, and told as one."""
-    from weights import swap  # type: ignore[import-not-found]  # beside this file, which is no package in the child
+    from weights import swap  # type: ignore[import-not-found]
 
     try:
         return str(swap(llm, path))
@@ -44,13 +48,13 @@ def swapped(llm: Any, path: str) -> str:
         return f"{type(error).__name__}: {error}"
 
 
-def serve(llm: Any, requests: list[dict[str, Any]], out: TextIO) -> None:
+def serve(llm: Any, requests: list[dict[str, Any]], out: TextIO, *, drawn: bool = False) -> None:
     """All requests at once: what finishes makes room for the next. Only what a step computed is found by later ones."""
     engine, asked = llm.llm_engine, {request["id"]: request for request in requests}
     for wave in waves(requests):
         for request in wave:
             tokens = request["tokens"] + request["continuation"]
-            engine.add_request(request["id"], {"prompt_token_ids": tokens}, parameters(request))
+            engine.add_request(request["id"], {"prompt_token_ids": tokens}, parameters(request, drawn))
         step(engine, asked, out)
     while engine.has_unfinished_requests():
         step(engine, asked, out)
@@ -79,7 +83,7 @@ def step(engine: Any, asked: dict[str, dict[str, Any]], out: TextIO) -> None:
             say(out, answer(output, asked.pop(output.request_id)))
 
 
-def parameters(request: dict[str, Any]) -> Any:
+def parameters(request: dict[str, Any], drawn: bool) -> Any:
     from vllm import SamplingParams
 
     if request["score_tokens"]:
@@ -88,12 +92,12 @@ def parameters(request: dict[str, Any]) -> Any:
         )
     if request["continuation"]:  # such a request reads nothing of the prefix cache: vLLM computes all its tokens
         return SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0, detokenize=False)
-    return SamplingParams(
-        temperature=request["temperature"],
-        top_p=request["top_p"],
-        max_tokens=request["max_tokens"],
-        seed=request["seed"],
-    )
+    asked = {name: request[name] for name in ("temperature", "top_p", "max_tokens", "seed")}
+    if drawn and request["temperature"]:
+        from sampling import seeded  # type: ignore[import-not-found]
+
+        return seeded(**asked)
+    return SamplingParams(**asked)
 
 
 def answer(output: Any, request: dict[str, Any]) -> dict[str, Any]:
