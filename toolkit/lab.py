@@ -21,7 +21,7 @@ from toolkit.config import Recipe
 from toolkit.engines import checkpoint, find
 from toolkit.engines.chat import Chat
 from toolkit.engines.pool import EnginePool
-from toolkit.engines.protocol import Completion, Engine, Request
+from toolkit.engines.protocol import Completion, Engine, Request, Starting
 from toolkit.errors import InputError
 from toolkit.progress import Progress
 from toolkit.provenance import Launch
@@ -69,6 +69,7 @@ class Lab:
         self.past: Model | None = None
         self._chats: dict[str, Chat] = {}
         self._measured: dict[str, float] = defaultdict(int)
+        self._starting = False
         self._server = None if planning else Server(store)
         if not planning:
             store.insert("launch", [{**vars(launch), "arguments": list(launch.arguments)}])
@@ -128,18 +129,21 @@ class Lab:
     def chat(self, model: Model) -> Chat:
         """The chat template of this model, loaded and checked once for each distinct one. Raises InputError."""
         if model.template not in self._chats:
-            with self.timing("tokenizer_seconds"):
+            # Most of it is importing transformers, 5.6 s on two cores; an engine takes longer to start.
+            with self.timing("start_seconds" if self._starting else "tokenizer_seconds"):
                 self._chats[model.template] = Chat.load(self._rendering(model), self.recipe.trust_remote_code)
         return self._chats[model.template]
 
     def engine(self, model: Model) -> Engine:
-        """The engine that serves this checkpoint, after its weights were found unchanged."""
-        if not self.engines.has(model.id):
+        """The engine that serves this checkpoint, after its weights were found unchanged; it may still be starting."""
+        if new := not self.engines.has(model.id):
             with self.timing("check_seconds"):
                 self.unchanged(model)
             print(f"{self.iteration} starting {self.recipe.engine.kind} with {model.name}", file=sys.stderr, flush=True)
         with self.timing("start_seconds"):
-            return self.engines.get(model.id, self.path(model))
+            engine = self.engines.get(model.id, self.path(model))
+        self._starting |= new and isinstance(engine, Starting)
+        return engine
 
     def complete(self, model: Model, requests: Sequence[Request]) -> Iterator[Completion]:
         """Completions of this checkpoint, as they finish.
@@ -147,7 +151,12 @@ class Lab:
         The step that is noted next tells the tokens, and the seconds that were spent waiting for the engine.
         """
         lengths = {request.id: len(request.tokens) for request in requests}
-        completions = self.engine(model).complete(requests)
+        engine = self.engine(model)
+        with self.timing("start_seconds"):
+            if isinstance(engine, Starting):
+                engine.ready()
+        self._starting = False
+        completions = engine.complete(requests)
         while True:
             with self.timing("engine_seconds"):
                 done = next(completions, None)

@@ -101,6 +101,19 @@ def test_closing_ends_a_child_that_does_not_listen(tmp_path: Path, monkeypatch: 
     assert not engine.log.exists()
 
 
+def test_a_child_starts_beside_other_work_and_is_not_waited_for_when_nobody_asked_it(tmp_path: Path) -> None:
+    started = time.monotonic()
+    slow = VllmEngine(tmp_path, child(tmp_path, "read settings; sleep 1; echo '{\"ready\": true}'; read end"))
+    assert time.monotonic() - started < 1
+    slow.ready()
+    assert time.monotonic() - started > 1
+    slow.close()
+    never = VllmEngine(tmp_path, child(tmp_path, "exec sleep 60"))
+    never.close()
+    assert time.monotonic() - started < 10
+    assert not never.log.exists()
+
+
 def checkpoint(folder: Path, **config_of: object) -> Path:
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps({"hidden_size": 8, **config_of}))

@@ -76,6 +76,15 @@ class Engine(Protocol):
 
 
 @runtime_checkable
+class Starting(Engine, Protocol):
+    """An engine that starts beside other work."""
+
+    def ready(self) -> None:
+        """Return once it serves, at once where it does. Raises EngineError where it cannot."""
+        ...
+
+
+@runtime_checkable
 class Swapping(Engine, Protocol):
     """An engine that may take another checkpoint's weights while it runs."""
 

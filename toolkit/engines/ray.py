@@ -28,7 +28,7 @@ from typing import Any
 from toolkit.config import Engine as Settings
 from toolkit.engines.checkpoint import weights_digest
 from toolkit.engines.local import open_local
-from toolkit.engines.protocol import Completion, Engine, Request
+from toolkit.engines.protocol import Completion, Engine, Request, Starting
 from toolkit.engines.vllm import START_SECONDS, resolve_device
 from toolkit.errors import EngineError
 
@@ -51,6 +51,8 @@ class Worker:
 
     def ready(self) -> int:
         """The id of this process; it is told once the engine is loaded."""
+        if isinstance(self._engine, Starting):
+            self._engine.ready()
         return os.getpid()
 
     def complete(self, requests: list[Request]) -> Iterator[list[Completion]]:

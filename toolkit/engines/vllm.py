@@ -35,7 +35,10 @@ _CHILD = Path(__file__).with_name("vllm_child") / "serving.py"
 
 
 class VllmEngine:
-    """One checkpoint served by one child process. Raises EngineError with the child's last words."""
+    """One checkpoint served by one child process, which starts while others work (`ready` waits for it).
+
+    Raises EngineError with the child's last words.
+    """
 
     def __init__(self, path: Path, settings: Settings, trust_remote_code: bool = False) -> None:
         if not settings.python:
@@ -56,12 +59,18 @@ class VllmEngine:
                 encoding="utf-8",
             )
         threading.Thread(target=self._listen, daemon=True).start()
+        self._ready = False
         self._send({"arguments": arguments(path, settings, device, trust_remote_code)})
-        self._receive(START_SECONDS)
+
+    def ready(self) -> None:
+        if not self._ready:
+            self._receive(START_SECONDS)
+            self._ready = True
 
     def complete(self, requests: Sequence[Request]) -> Iterator[Completion]:
         for request in requests:
             self._check_length(request)
+        self.ready()
         self._send({"requests": [_request(request) for request in requests]})
         for _ in requests:
             yield _completion(self._receive(self.settings.timeout))
@@ -73,6 +82,7 @@ class VllmEngine:
         """
         if self._device != "cpu" or not self.settings.swap or not same_but_weights(self.path, path):
             return False
+        self.ready()
         self._send({"swap": str(path)})
         differs = self._receive(START_SECONDS)["differs"]
         if differs:
@@ -82,7 +92,9 @@ class VllmEngine:
         return not differs
 
     def close(self) -> None:
-        """End the child and wait until its memory is back."""
+        """End the child and wait until its memory is back; one that still starts is not waited for."""
+        if not self._ready:
+            self._process.kill()
         if self._process.stdin:
             try:
                 self._process.stdin.close()

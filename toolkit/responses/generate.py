@@ -46,6 +46,7 @@ def ask(lab: Lab, model: Model, prompts: Sequence[Prompt], role: Role) -> list[R
 
 def answered(lab: Lab, model: Model, missing: list[Response], prompts: Mapping[str, Prompt]) -> Iterator[Response]:
     """Every request with its answer, as they finish. Raises InputError for a prompt too long, before any is made."""
+    lab.engine(model)  # starts while the tokenizer is loaded
     most = {response.prompt: response.sampling.max_tokens for response in missing if response.sampling}
     tokens = _rendered(lab, model, [(prompts[prompt], room) for prompt, room in most.items()])
     asked = {response.id: response for response in missing}
