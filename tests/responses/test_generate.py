@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+from transformers import AutoTokenizer
+
+from toolkit import config
 from toolkit.config import Recipe
+from toolkit.engines.chat import Chat
+from toolkit.engines.pool import EnginePool
 from toolkit.engines.protocol import Request
 from toolkit.engines.scripted import ScriptedEngine
 from toolkit.lab import Lab
@@ -32,3 +38,30 @@ def test_an_answer_belongs_to_its_prompt_and_draw_in_whatever_order_it_comes(
         assert answer.text == done.text
     assert len({answer.seed for answer in answers}) == len(answers)
     assert len({(answer.prompt, answer.text) for answer in answers}) == len(answers)
+
+
+def test_the_tokenizer_is_loaded_while_the_engine_starts(
+    scripted_recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened: list[str] = []
+
+    class SlowEngine(ScriptedEngine):
+        def ready(self) -> None:
+            happened.append("waited for")
+
+    def start(path: Path, settings: config.Engine, trust_remote_code: bool) -> SlowEngine:
+        happened.append("started")
+        return SlowEngine(path, settings)
+
+    def load(path: Path, trust_remote_code: bool) -> Chat:
+        happened.append("tokenizer")
+        return Chat(AutoTokenizer.from_pretrained(path), path)
+
+    monkeypatch.setattr(Chat, "load", load)
+    with Lab(scripted_recipe(), Store(None), capture("test", {})) as lab:
+        lab.engines = EnginePool(lab.recipe.engine, opener=start)
+        generate(lab, lab.model(lab.recipe.model, "M_0"), [Prompt("question?")])
+        (step,) = [step for step in lab.steps if step.stage == "generate"]
+    assert happened == ["started", "tokenizer", "waited for"]
+    assert step.stats["start_seconds"] > 0
+    assert "tokenizer_seconds" not in step.stats, "it cost nothing beside the start"
