@@ -197,6 +197,7 @@ def _cpu_arguments(settings: Settings) -> dict[str, Any]:
         "enable_chunked_prefill": False,
         "max_num_batched_tokens": whole,
         "logits_processors": ["sampling:SeededDraws"],  # in the child; with another list, seeds are vLLM's own
+        "async_scheduling": False,  # a draw goes by how many tokens were written, which must be known by then
     }
 
 
