@@ -22,9 +22,10 @@ app = marimo.App(width="medium", app_title="01 Quality gap")
 def _():
     import marimo as mo
 
-    from toolkit.reporting import frames, panels, run_curves, run_pairs
+    from toolkit.reporting.notebooks import frames, panels
+    from toolkit.reporting.page import curves, pairs
 
-    return frames, mo, panels, run_curves, run_pairs
+    return curves, frames, mo, pairs, panels
 
 
 @app.cell
@@ -53,25 +54,25 @@ def _(beside, frames, mo, panels, run, store):
 
 
 @app.cell
-def _(beside, mo, panels, run, run_curves, store):
+def _(beside, curves, mo, panels, run, store):
     mo.stop(run.value is None, panels.without_runs())
-    course = store.section(run_curves.curves, run.value, beside.value)
+    course = store.section(curves.curves, run.value, beside.value)
     panels.section(course, lambda figure: "gap" in figure.title)
     return
 
 
 @app.cell
-def _(mo, panels, run, run_pairs, store):
+def _(mo, pairs, panels, run, store):
     mo.stop(run.value is None)
-    spread = store.section(run_pairs.distributions, run.value)
+    spread = store.section(pairs.distributions, run.value)
     panels.section(spread, lambda figure: "gap" in figure.title)
     return
 
 
 @app.cell
-def _(mo, panels, run, run_pairs, store):
+def _(mo, pairs, panels, run, store):
     mo.stop(run.value is None)
-    panels.section(store.section(run_pairs.yields, run.value))
+    panels.section(store.section(pairs.yields, run.value))
     return
 
 

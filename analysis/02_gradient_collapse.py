@@ -23,9 +23,10 @@ app = marimo.App(width="medium", app_title="02 Gradient collapse")
 def _():
     import marimo as mo
 
-    from toolkit.reporting import frames, notebook_charts, notebook_parts, panels, run_curves, run_pairs, run_training
+    from toolkit.reporting.notebooks import charts, frames, panels, parts
+    from toolkit.reporting.page import curves, pairs, training
 
-    return frames, mo, notebook_charts, notebook_parts, panels, run_curves, run_pairs, run_training
+    return charts, curves, frames, mo, pairs, panels, parts, training
 
 
 @app.cell
@@ -52,45 +53,45 @@ def _(mo, panels, run, store):
 
 
 @app.cell
-def _(beside, mo, panels, run, run_curves, store):
+def _(beside, curves, mo, panels, run, store):
     mo.stop(run.value is None)
-    course = store.section(run_curves.curves, run.value, beside.value)
+    course = store.section(curves.curves, run.value, beside.value)
     panels.section(course, lambda figure: "gap" not in figure.title)
     return
 
 
 @app.cell
-def _(mo, panels, run, run_pairs, store):
+def _(mo, pairs, panels, run, store):
     mo.stop(run.value is None)
-    spread = store.section(run_pairs.distributions, run.value)
+    spread = store.section(pairs.distributions, run.value)
     panels.section(spread, lambda figure: "gap" not in figure.title)
     return
 
 
 @app.cell
-def _(frames, mo, notebook_charts, panels, run, store):
+def _(charts, frames, mo, panels, run, store):
     mo.stop(run.value is None)
     where = "Mean share of the squared norm, under the model that was then trained; n and intervals under Numbers."
     layers = frames.shares(store, run.value, "gradient.layer/")
     groups = frames.shares(store, run.value, "gradient.group/")
     mo.vstack(
         [
-            panels.found("Where the gradient lies: by layer", where, layers, notebook_charts.shares),
-            panels.found("Where the gradient lies: by parameter group", where, groups, notebook_charts.shares),
+            panels.found("Where the gradient lies: by layer", where, layers, charts.shares),
+            panels.found("Where the gradient lies: by parameter group", where, groups, charts.shares),
         ]
     )
     return
 
 
 @app.cell
-def _(frames, mo, notebook_charts, panels, run, run_training, store):
+def _(charts, frames, mo, panels, run, store, training):
     mo.stop(run.value is None)
-    trained = store.section(run_training.training, run.value)
+    trained = store.section(training.training, run.value)
     moved = frames.moved_pairs(store, run.value)
     mo.vstack(
         [
             panels.section(trained, lambda figure: figure.charts[0].x_name == "iteration", tables=False),
-            panels.found("Both likelihoods of each pair", "A point is a pair.", moved, notebook_charts.displaced),
+            panels.found("Both likelihoods of each pair", "A point is a pair.", moved, charts.displaced),
         ]
     )
     return
@@ -106,9 +107,9 @@ def _(frames, mo, panels, run, store):
 
 
 @app.cell
-def _(beside, metric, metrics, mo, notebook_parts, panels, run, store):
+def _(beside, metric, metrics, mo, panels, parts, run, store):
     mo.stop(metric.value is None)
-    any_metric = notebook_parts.any_metric(metric.value, *metrics[metric.value])
+    any_metric = parts.any_metric(metric.value, *metrics[metric.value])
     panels.section(store.section(any_metric, run.value, beside.value))
     return
 

@@ -20,9 +20,10 @@ app = marimo.App(width="medium", app_title="03 Leaderboard")
 def _():
     import marimo as mo
 
-    from toolkit.reporting import frames, notebook_parts, panels, run_training
+    from toolkit.reporting.notebooks import frames, panels, parts
+    from toolkit.reporting.page import training
 
-    return frames, mo, notebook_parts, panels, run_training
+    return frames, mo, panels, parts, training
 
 
 @app.cell
@@ -42,22 +43,22 @@ def _(mo, panels, published, run, store):
 
 
 @app.cell
-def _(notebook_parts, panels, published, store):
-    board = notebook_parts.board(store, published.value)
+def _(panels, parts, published, store):
+    board = parts.board(store, published.value)
     panels.leaderboard(board)
     return (board,)
 
 
 @app.cell
-def _(board, notebook_parts, panels, store):
-    panels.section(notebook_parts.learning_curves(store, board))
+def _(board, panels, parts, store):
+    panels.section(parts.learning_curves(store, board))
     return
 
 
 @app.cell
-def _(mo, panels, run, run_training, store):
+def _(mo, panels, run, store, training):
     mo.stop(run.value is None, panels.without_runs())
-    trained = store.section(run_training.training, run.value)
+    trained = store.section(training.training, run.value)
     panels.section(trained, lambda figure: figure.charts[0].x_name == "step")
     return
 

@@ -20,7 +20,7 @@ app = marimo.App(width="full", app_title="04 Pair browser")
 def _():
     import marimo as mo
 
-    from toolkit.reporting import frames, pair_browser, pair_panels, panels
+    from toolkit.reporting.notebooks import frames, pair_browser, pair_panels, panels
 
     return frames, mo, pair_browser, pair_panels, panels
 

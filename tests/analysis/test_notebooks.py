@@ -18,9 +18,10 @@ import pytest
 from toolkit.commands.browse import FILES, Notebook, find_notebook
 from toolkit.lab import Lab
 from toolkit.provenance import capture
-from toolkit.reporting import frames, notebook_parts, pair_browser, run_curves, run_pairs, run_training
-from toolkit.reporting.notebook_charts import drawn
-from toolkit.reporting.page_parts import Section
+from toolkit.reporting.notebooks import frames, pair_browser, parts
+from toolkit.reporting.notebooks.charts import drawn
+from toolkit.reporting.page import curves, pairs, training
+from toolkit.reporting.page.parts import Section
 from toolkit.reporting.tables import show
 from toolkit.store.database import Store
 
@@ -184,7 +185,7 @@ def drawn_values(part: Section) -> set[float]:
     return {row[name] for row in rows for name in ("y", "pairs") if row.get(name) is not None}
 
 
-@pytest.mark.parametrize("part", [run_curves.curves, run_pairs.distributions, run_training.training])
+@pytest.mark.parametrize("part", [curves.curves, pairs.distributions, training.training])
 def test_a_chart_draws_no_number_that_its_tables_lack(part: Any, diagnosed: Path) -> None:
     made = frames.Reader(diagnosed).section(part, "temporal", ["self_rewarding"])
     told = {cell for figure in made.figures for asked in figure.asked for row in asked.table.rows for cell in row}
@@ -195,7 +196,7 @@ def test_a_chart_draws_no_number_that_its_tables_lack(part: Any, diagnosed: Path
 
 def test_a_learning_curve_draws_the_scores_of_the_store(diagnosed: Path) -> None:
     store = frames.Reader(diagnosed)
-    made = notebook_parts.learning_curves(store, notebook_parts.board(store))
+    made = parts.learning_curves(store, parts.board(store))
     with Store(diagnosed, read_only=True) as opened:
         scores = {row["value"] for row in opened.query("SELECT value FROM scores WHERE task = 'maths'")}
     assert drawn_values(made) == scores
@@ -206,7 +207,7 @@ def test_any_stored_metric_can_be_drawn_with_its_interval(diagnosed: Path) -> No
     store = frames.Reader(diagnosed)
     names = frames.metric_names(store, "temporal")
     for label, (metric, under) in names.items():
-        part = store.section(notebook_parts.any_metric(label, metric, under), "temporal", ["self_rewarding"])
+        part = store.section(parts.any_metric(label, metric, under), "temporal", ["self_rewarding"])
         points = [point for line in part.figures[0].charts[0].lines for point in line.points]  # type: ignore[union-attr]
         assert points and all(point.low <= point.y <= point.high for point in points), label
         assert json.dumps(drawn(part.figures[0].charts[0]).to_dict())

@@ -31,9 +31,9 @@ def leaderboard(
 
 
 def _leaderboard(paths: Sequence[Path], out: Path | None, published: bool, shown: tuple[bool, bool]) -> None:
-    from toolkit.reporting import board_files
-    from toolkit.reporting.leaderboard import leaderboard as made_of
-    from toolkit.reporting.leaderboard import without_diagnostics
+    from toolkit.reporting.board import files
+    from toolkit.reporting.board.leaderboard import leaderboard as made_of
+    from toolkit.reporting.board.leaderboard import without_diagnostics
 
     everything, as_json = shown
     with ExitStack() as stack:
@@ -44,11 +44,11 @@ def _leaderboard(paths: Sequence[Path], out: Path | None, published: bool, shown
             remedy="python -m toolkit evaluate MODEL --suite FILE",
         )
     if as_json:
-        show("", json.loads(board_files.as_json(board)), as_json=True)
+        show("", json.loads(files.as_json(board)), as_json=True)
     else:
         printed = board if everything else without_diagnostics(board)
-        print(f"{board_files.table_of(printed).text()}\n\n{board_files.LEGEND}")
+        print(f"{files.table_of(printed).text()}\n\n{files.LEGEND}")
         if left := len(board.columns) - len(printed.columns):
             print(f"{left} diagnostic columns (how answers were read) are not shown; --all shows them")
-    for path in board_files.write_board(board, out) if out else ():
+    for path in files.write_board(board, out) if out else ():
         print(f"written: {path}", file=sys.stderr)

@@ -26,7 +26,7 @@ def report(
 
 
 def _report(what: tuple[str, Sequence[str]], path: Path, out: Path | None, as_json: bool) -> None:
-    from toolkit.reporting.run_page import run_page, write_page
+    from toolkit.reporting.page.run_page import run_page, write_page
 
     run, against = what
     with reading(path) as store:

@@ -23,10 +23,10 @@ from toolkit.errors import RecipeError
 from toolkit.lab import Lab
 from toolkit.provenance import capture
 from toolkit.records import Model
-from toolkit.reporting.cost import cost_text, costs
+from toolkit.reporting.cost.cost import cost_text, costs
+from toolkit.reporting.cost.rates import hardware
 from toolkit.reporting.json_lines import json_line
 from toolkit.reporting.plan import launch_text, plan_text
-from toolkit.reporting.rates import hardware
 from toolkit.reporting.run_report import report_run, write_report
 from toolkit.store.database import Store
 from toolkit.store.serving import DEFAULT

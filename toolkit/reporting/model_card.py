@@ -14,8 +14,8 @@ from typing import Any
 from toolkit import __version__
 from toolkit.engines import embedded, find
 from toolkit.records import Model
-from toolkit.reporting.board_cells import Column, measured
-from toolkit.reporting.leaderboard import heads
+from toolkit.reporting.board.cells import Column, measured
+from toolkit.reporting.board.leaderboard import heads
 from toolkit.reporting.tables import show, table
 from toolkit.store.database import Store
 

@@ -15,8 +15,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from toolkit.reporting.board_cells import Column
-from toolkit.reporting.leaderboard import heads
+from toolkit.reporting.board.cells import Column
+from toolkit.reporting.board.leaderboard import heads
 from toolkit.reporting.run_status import status_of
 from toolkit.store.database import Store
 

@@ -1,7 +1,7 @@
 """The leaderboard: models of recipes and iterations against suites, each cell with its interval, n and settings.
 
 A column is one task, metric and protocol (settings): figures of different protocols never share one. A cell's interval
-comes from the items of its score (board_cells.py); a score without items stands alone. Each model is compared with its
+comes from the items of its score (cells.py); a score without items stands alone. Each model is compared with its
 run's M_0 on the same items, and the p-values of the whole table are corrected together (Holm). Diagnostic columns
 tell how answers were read: they stand last and are not compared.
 
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.evaluation.statistics import holm
-from toolkit.reporting.board_cells import Cell, Column, compared, measured
+from toolkit.reporting.board.cells import Cell, Column, compared, measured
 from toolkit.store.database import Store
 
 PUBLISHED = Path(__file__).with_name("published.csv")

@@ -13,13 +13,13 @@ from pathlib import Path
 
 from toolkit.diagnostics.collapse import verdict
 from toolkit.errors import InputError
-from toolkit.reporting.page_html import as_html
-from toolkit.reporting.page_markdown import as_markdown
-from toolkit.reporting.page_parts import Page, Scope, Section, ask, quoted
-from toolkit.reporting.run_appendix import appendix, evaluation
-from toolkit.reporting.run_curves import curves
-from toolkit.reporting.run_pairs import distributions, examples, yields
-from toolkit.reporting.run_training import training
+from toolkit.reporting.page.appendix import appendix, evaluation
+from toolkit.reporting.page.curves import curves
+from toolkit.reporting.page.html import as_html
+from toolkit.reporting.page.markdown import as_markdown
+from toolkit.reporting.page.pairs import distributions, examples, yields
+from toolkit.reporting.page.parts import Page, Scope, Section, ask, quoted
+from toolkit.reporting.page.training import training
 from toolkit.store.database import Store
 
 _RUNS = """SELECT DISTINCT l.run FROM launch l JOIN step s ON s.launch = l.id

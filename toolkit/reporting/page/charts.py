@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from toolkit.reporting.page_parts import Bin, Curves, Histogram, Line, Point
+from toolkit.reporting.page.parts import Bin, Curves, Histogram, Line, Point
 
 WIDTH, LEFT, RIGHT, TOP = 420, 50, 12, 12
 COLORS = 6

@@ -24,11 +24,11 @@ from toolkit.provenance import capture
 from toolkit.recipes.self_rewarding import self_rewarding
 from toolkit.recipes.temporal import temporal
 from toolkit.records import Change, Metric, Summary
-from toolkit.reporting import run_page as pages
-from toolkit.reporting.page_html import as_html
-from toolkit.reporting.page_markdown import as_markdown
-from toolkit.reporting.page_parts import Page, ask
-from toolkit.reporting.run_page import run_page, write_page
+from toolkit.reporting.page import run_page as pages
+from toolkit.reporting.page.html import as_html
+from toolkit.reporting.page.markdown import as_markdown
+from toolkit.reporting.page.parts import Page, ask
+from toolkit.reporting.page.run_page import run_page, write_page
 from toolkit.store.database import Store
 
 Build = Callable[..., Recipe]

@@ -10,8 +10,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from toolkit.reporting.charts import COLORS, svg
-from toolkit.reporting.page_parts import Asked, Curves, Example, Figure, Histogram, Page, Section, Side
+from toolkit.reporting.page.charts import COLORS, svg
+from toolkit.reporting.page.parts import Asked, Curves, Example, Figure, Histogram, Page, Section, Side
 from toolkit.reporting.tables import Table
 from toolkit.safe_text import one_line
 

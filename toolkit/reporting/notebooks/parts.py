@@ -1,6 +1,6 @@
 """Figures that the notebooks have and a run's report has not: any stored metric, and scores over the iterations.
 
-They are made of the report's records (page_parts.py), so every number stands in a table beside its SQL.
+They are made of the report's records (page/parts.py), so every number stands in a table beside its SQL.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from toolkit.reporting.board_cells import Column
-from toolkit.reporting.frames import Reader
-from toolkit.reporting.leaderboard import Board, Row, heads, leaderboard
-from toolkit.reporting.page_parts import Asked, Curves, Figure, Line, Point, Scope, Section, ask, quoted
-from toolkit.reporting.run_metrics import Shown, means
+from toolkit.reporting.board.cells import Column
+from toolkit.reporting.board.leaderboard import Board, Row, heads, leaderboard
+from toolkit.reporting.notebooks.frames import Reader
+from toolkit.reporting.page.metrics import Shown, means
+from toolkit.reporting.page.parts import Asked, Curves, Figure, Line, Point, Scope, Section, ask, quoted
 from toolkit.reporting.tables import Table, show
 from toolkit.store.serving import open_reader
 

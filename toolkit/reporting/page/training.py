@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from toolkit.reporting.page_parts import Curves, Figure, Line, Point, Scope, Section, ask, quoted
+from toolkit.reporting.page.parts import Curves, Figure, Line, Point, Scope, Section, ask, quoted
 from toolkit.reporting.tables import show
 
 _CALLED = """coalesce((

@@ -2,7 +2,7 @@
 
 Every question opens the store, asks and closes it, so a notebook that stays open keeps no run from starting, and while
 a run writes, the run answers. A statement has its parameters written out: pasted into `python -m toolkit sql` it gives
-the same numbers. Left out: how it looks (panels.py, notebook_charts.py).
+the same numbers. Left out: how it looks (panels.py, charts.py).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.diagnostics.collapse import Verdict, verdict
-from toolkit.reporting.page_parts import Scope, Section, quoted
+from toolkit.reporting.page.parts import Scope, Section, quoted
 from toolkit.store.serving import DEFAULT, open_reader
 
 _SETS = "SELECT iteration, phase, pair_set, position FROM run_sets WHERE run = {run} ORDER BY iteration, position"

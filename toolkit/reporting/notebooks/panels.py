@@ -12,11 +12,11 @@ from typing import Any
 import marimo as mo
 
 from toolkit.diagnostics.collapse import Verdict
-from toolkit.reporting.board_files import LEGEND, table_of
-from toolkit.reporting.frames import Reader, Rows, diagnosed
-from toolkit.reporting.leaderboard import Board, heads, merged
-from toolkit.reporting.notebook_charts import drawn
-from toolkit.reporting.page_parts import Asked, Curves, Figure, Histogram, Section
+from toolkit.reporting.board.files import LEGEND, table_of
+from toolkit.reporting.board.leaderboard import Board, heads, merged
+from toolkit.reporting.notebooks.charts import drawn
+from toolkit.reporting.notebooks.frames import Reader, Rows, diagnosed
+from toolkit.reporting.page.parts import Asked, Curves, Figure, Histogram, Section
 from toolkit.reporting.tables import show
 from toolkit.safe_text import one_line
 

@@ -25,7 +25,7 @@ from toolkit.judgments.rubric import load_rubric
 from toolkit.lab import Lab, Step
 from toolkit.progress import duration
 from toolkit.prompts.source import load_prompts
-from toolkit.reporting.rates import Hardware, Measured, hardware, measured, parameters, saved, table
+from toolkit.reporting.cost.rates import Hardware, Measured, hardware, measured, parameters, saved, table
 from toolkit.reporting.tables import Table
 
 CHARACTERS = 4  # of a token, where no tokenizer has counted

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from toolkit.reporting.frames import Reader, Rows
+from toolkit.reporting.notebooks.frames import Reader, Rows
 
 LIMIT = 500  # rows of a page; the count of all that fit is beside them
 COLUMNS = ("gap", "chosen_score", "rejected_score", "length_gap", "chosen_characters", "rejected_characters")

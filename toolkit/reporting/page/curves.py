@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from toolkit.reporting.page_parts import Asked, Curves, Figure, Line, Point, Scope, Section, Style, ask, listed, quoted
-from toolkit.reporting.run_metrics import Shown, all_shown, means
+from toolkit.reporting.page.metrics import Shown, all_shown, means
+from toolkit.reporting.page.parts import Asked, Curves, Figure, Line, Point, Scope, Section, Style, ask, listed, quoted
 from toolkit.reporting.tables import Table, show
 
 PUBLISHED = Path(__file__).with_name("published_bars.csv")

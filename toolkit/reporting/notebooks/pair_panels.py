@@ -12,11 +12,11 @@ from typing import Any
 import marimo as mo
 import pandas
 
-from toolkit.reporting.frames import Rows
-from toolkit.reporting.pair_browser import COLUMNS, Range
-from toolkit.reporting.panels import heading, known, sql, table, text
+from toolkit.reporting.notebooks.frames import Rows
+from toolkit.reporting.notebooks.pair_browser import COLUMNS, Range
+from toolkit.reporting.notebooks.panels import heading, known, sql, table, text
+from toolkit.reporting.notebooks.word_diff import word_diff
 from toolkit.reporting.tables import show
-from toolkit.reporting.word_diff import word_diff
 from toolkit.safe_text import one_line
 
 CUT = 90  # characters of a prompt in the table

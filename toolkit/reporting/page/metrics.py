@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from toolkit.reporting.page_parts import Answer, Scope, ask, listed, quoted
+from toolkit.reporting.page.parts import Answer, Scope, ask, listed, quoted
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from toolkit.reporting.page_parts import (
+from toolkit.reporting.page.metrics import SHOWN, means
+from toolkit.reporting.page.parts import (
     Bin,
     Example,
     Figure,
@@ -20,7 +21,6 @@ from toolkit.reporting.page_parts import (
     listed,
     quoted,
 )  # fmt: skip
-from toolkit.reporting.run_metrics import SHOWN, means
 from toolkit.reporting.tables import show
 
 BINS = 12  # about so many

@@ -1,7 +1,7 @@
-"""Charts of the notebooks: the report's charts (page_parts.py) through Altair, as wide as their page, and two more.
+"""Charts of the notebooks: the report's charts (page/parts.py) through Altair, as wide as their page, and two more.
 
 A run has one colour in all of them; dashed is a temporary future model or the paper, grey the floor. Every mark tells
-its numbers when pointed at. Left out: pages without a library in the browser, which charts.py draws.
+its numbers when pointed at. Left out: pages without a library in the browser, which page/charts.py draws.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 import altair as alt
 import pandas
 
-from toolkit.reporting.page_parts import Curves, Histogram, Line
+from toolkit.reporting.page.parts import Curves, Histogram, Line
 
 # after Okabe and Ito, told apart by colour-blind readers too; the blue is lighter, to be seen on black
 COLOURS = ("#1F8AC9", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")

@@ -15,8 +15,8 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from toolkit.reporting.board_cells import Cell, Column
-from toolkit.reporting.leaderboard import Board, Row, heads, merged
+from toolkit.reporting.board.cells import Cell, Column
+from toolkit.reporting.board.leaderboard import Board, Row, heads, merged
 from toolkit.reporting.tables import Table
 
 LEGEND = (

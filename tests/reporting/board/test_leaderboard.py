@@ -22,9 +22,9 @@ from toolkit.provenance import capture
 from toolkit.recipes.self_rewarding import self_rewarding
 from toolkit.recipes.temporal import temporal
 from toolkit.records import Item, Score
-from toolkit.reporting.board_cells import Cell, Column
-from toolkit.reporting.board_files import as_json, comma, markdown, page, table_of, write_board
-from toolkit.reporting.leaderboard import Board, Row, heads, leaderboard, merged, without_diagnostics
+from toolkit.reporting.board.cells import Cell, Column
+from toolkit.reporting.board.files import as_json, comma, markdown, page, table_of, write_board
+from toolkit.reporting.board.leaderboard import Board, Row, heads, leaderboard, merged, without_diagnostics
 from toolkit.store.database import Store
 
 Build = Callable[..., Recipe]

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from toolkit.provenance import redact_mapping
-from toolkit.reporting.board_files import LEGEND, table_of
-from toolkit.reporting.leaderboard import Board, Row, heads, leaderboard
-from toolkit.reporting.page_parts import Asked, Scope, Section, ask, listed, quoted
+from toolkit.reporting.board.files import LEGEND, table_of
+from toolkit.reporting.board.leaderboard import Board, Row, heads, leaderboard
+from toolkit.reporting.page.parts import Asked, Scope, Section, ask, listed, quoted
 from toolkit.reporting.run_report import run_tables
 from toolkit.reporting.tables import Table
 

@@ -12,8 +12,8 @@ from toolkit.errors import InputError, RecipeError
 from toolkit.lab import Lab
 from toolkit.provenance import capture
 from toolkit.recipes.temporal import temporal
-from toolkit.reporting.cost import Cost, cost_text, costs
-from toolkit.reporting.rates import Hardware, hardware, measured, table
+from toolkit.reporting.cost.cost import Cost, cost_text, costs
+from toolkit.reporting.cost.rates import Hardware, hardware, measured, table
 from toolkit.store.database import Store
 
 Build = Callable[..., Recipe]
@@ -97,7 +97,7 @@ def test_a_row_of_the_table_counts_where_the_store_has_none_and_its_source_is_to
     row = {"hardware": "1xH100", "engine": "vllm", "stage": "generate", "model": "llama-8b", "method": "", "most": 16}
     row |= {"steps": 2, "requests": 100, "read": 900, "reused": 100, "written": 1200, "seconds": 50.0}
     known = {**table(), "measured": [{**row, "start_seconds": 60.0, "source": "our run of May"}]}
-    monkeypatch.setattr("toolkit.reporting.rates.table", lambda: known)
+    monkeypatch.setattr("toolkit.reporting.cost.rates.table", lambda: known)
     found = planned(build(model="llama-8b", engine={"kind": "vllm"}), None, Hardware(1, "H100"))["generate"]
     assert (found.rate, found.read, found.written) == ("measured", 54 * 9, 54 * 12)
     assert found.seconds == pytest.approx(54 * 20 / 2000 * 50 + 3 * 30, abs=0.1), "by tokens computed, and three starts"
