@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -66,6 +66,7 @@ class Lab:
         self.engines = EnginePool(recipe.engine, trust_remote_code=recipe.trust_remote_code)
         self.iteration = 0
         self.steps: list[Step] = []
+        self.foreseen: set[str] = set()  # by a plan, and by those before it in a comparison: ids of what would be made
         self.past: Model | None = None
         self._chats: dict[str, Chat] = {}
         self._measured: dict[str, float] = defaultdict(int)
@@ -188,13 +189,22 @@ class Lab:
         missing = [request for request in requests if request.id not in found]
         progress = Progress(f"{self.iteration} {label}", len(requests), len(found))
         cached = len(found)
-        if missing and not self.planning:
+        if self.planning:
+            self.foresee(request.id for request in missing)
+        elif missing:
             for answer in self._stored(work(missing)):
                 found[answer.id] = answer
                 progress.advance()
         if not self.planning:
             progress.finish()
         return Fulfilled([found.get(request.id, request) for request in requests], cached, progress.seconds)
+
+    def foresee(self, ids: Iterable[str]) -> None:
+        """In a plan: these would be made. The step that is noted next tells how many were foreseen before: `shared`."""
+        wanted = set(ids)
+        if shared := len(wanted & self.foreseen):
+            self._measured["shared"] += shared
+        self.foreseen |= wanted
 
     def note(self, step: Step) -> None:
         """Keep what a verb call did."""

@@ -258,7 +258,7 @@ class PairSet:
     """A frozen, versioned set of pairs. `fingerprint` is its content, whatever the row order.
 
     Versions count from 1; 0 is a set that a plan foresees and nobody made. `iteration` is None for a set that no
-    recipe made; `parent` is the version before.
+    recipe made; `parent` is the version before. `asked`: where a plan foresees it, what its pairs will be picked from.
     """
 
     name: str
@@ -268,6 +268,7 @@ class PairSet:
     drops: tuple[Drop, ...] = ()
     parent: str | None = None
     message: str = ""
+    asked: str = ""
 
     @property
     def id(self) -> str:
@@ -275,7 +276,7 @@ class PairSet:
 
     @property
     def fingerprint(self) -> str:
-        return fingerprint(pair.content for pair in self.pairs)
+        return self.asked or fingerprint(pair.content for pair in self.pairs)
 
 
 def pair_content(
@@ -293,19 +294,23 @@ def pair_content(
 
 @dataclass(frozen=True)
 class DemonstrationSet:
-    """Answers to be learned by SFT, one row each. The id holds the content, so the same content is the same set."""
+    """Answers to be learned by SFT, one row each. The id holds the content, so the same content is the same set.
+
+    `asked`: where a plan foresees it, what its answers will be picked from.
+    """
 
     name: str
     iteration: int | None
     responses: tuple[Response, ...]
+    asked: str = ""
 
     @property
     def planned(self) -> bool:
-        return any(response.text is None for response in self.responses)
+        return bool(self.asked)
 
     @property
     def fingerprint(self) -> str:
-        return fingerprint(content_id("Demonstration", [one.prompt, one.text]) for one in self.responses)
+        return self.asked or fingerprint(content_id("Demonstration", [one.prompt, one.text]) for one in self.responses)
 
     @property
     def id(self) -> str:

@@ -8,10 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 from toolkit.config import Recipe
 from toolkit.errors import RecipeError
-from toolkit.recipes.compare import budget, check_equal, compare, load_comparison, planned
+from toolkit.recipes.compare import (
+    WHOLE,
+    budget,
+    check_equal,
+    compare,
+    load_comparison,
+    main,
+    planned,
+    priced,
+    shared,
+)
+from toolkit.reporting.cost.rates import Hardware
 from toolkit.store.database import Store
 
 Build = Callable[..., Recipe]
@@ -49,9 +61,10 @@ FOUR = {
 def test_four_recipes_in_one_store_have_equal_trainings_and_one_report(
     write: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    comparison = load_comparison(write(equal="trainings", **FOUR))
+    comparison, foreseen = load_comparison(write(equal="trainings", **FOUR)), set[str]()
     store = tmp_path / "s.duckdb"
-    budgets = {entry.name: budget(entry, planned(entry, store)) for entry in comparison.entries}
+    plans = {entry.name: planned(entry, store, foreseen) for entry in comparison.entries}
+    budgets = {entry.name: budget(entry, plans[entry.name]) for entry in comparison.entries}
     check_equal(comparison, budgets)
     assert {name: found["trainings"] for name, found in budgets.items()} == dict.fromkeys(FOUR, 4)
     report = compare(comparison, store).read_text()
@@ -62,6 +75,10 @@ def test_four_recipes_in_one_store_have_equal_trainings_and_one_report(
     assert [row["recipe"] for row in totals] == list(FOUR)
     assert [row["trainings"] for row in totals] == [4, 4, 4, 4]
     assert [row["answers"] for row in totals] == [found["answers"] for found in budgets.values()]
+    for row in totals:
+        found = {what: row[f"{what} shared"] for what in ("trainings", "answers", "verdicts")}
+        assert found == shared(plans[row["recipe"]]), "as the plan foresaw"
+    assert [row["trainings shared"] for row in totals] == [0, 0, 1, 1]
     assert totals[1]["answers shared"] >= 18, "M_0's own answers were temporal's"
     assert totals[2]["answers shared"] >= 36, "M_0's answers of both roles, and as the past of iteration 1"
     for name in FOUR:
@@ -127,6 +144,53 @@ def test_a_comparison_that_cannot_be_meant_is_refused(
 ) -> None:
     with pytest.raises(RecipeError, match=problem):
         load_comparison(write(**tables))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "own", "times"),
+    [
+        ("temporal", {}, (1, 1, 1)),
+        (
+            "temporal",
+            {"pairs": {"ties": "shortest"}},
+            (1 + 3 / 6, 1 + 4 / 6, 2),
+        ),  # other pairs: M_0's part is shared
+        ("temporal", {"answers": {"temperature": 0.5}}, (2, 2, 2)),
+        ("rejection_sampling_sft", {}, (1, 1, 1)),
+        ("rejection_sampling_sft", {"pairs": {"ties": "shortest"}}, (1 + 1 / 2, 1 + 1 / 2, 2)),
+    ],
+)
+def test_what_two_recipes_share_costs_once_in_the_whole(
+    write: Callable[..., Path], tmp_path: Path, recipe: str, own: dict[str, Any], times: tuple[float, ...]
+) -> None:
+    comparison, foreseen = load_comparison(write(**{recipe: {}, "other": {"recipe": recipe, **own}})), set[str]()
+    plans = {entry.name: planned(entry, tmp_path / "none", foreseen) for entry in comparison.entries}
+    found = priced(comparison, plans, Hardware(1, "H100"), tmp_path / "none")
+    for one, all_, count in zip(found[recipe], found[WHOLE], times, strict=True):
+        assert all_.stage == one.stage
+        assert all_.device_hours == pytest.approx(count * one.device_hours, rel=1e-6, abs=0)
+        for name in ("requests", "read", "written", "disk"):
+            assert getattr(all_, name) == pytest.approx(count * getattr(one, name), abs=1), name
+
+
+def test_a_plan_on_some_hardware_prices_each_recipe_and_the_whole_and_makes_nothing(
+    write: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, store = write(temporal={"iterations": 1}, self_rewarding={"iterations": 1}), tmp_path / "runs" / "s.duckdb"
+    common = {"config": path, "store": store, "plan": True, "hardware": "8xH100"}
+    for more, code in (({}, 0), ({"as_json": True}, 0), ({"plan": False}, 2), ({"hardware": "8xTPU"}, 2)):
+        with pytest.raises(typer.Exit) as ended:
+            main(**{**common, **more})
+        assert ended.value.exit_code == code
+    tables, _, lines = capsys.readouterr().out.partition('{"run"')
+    assert tables.count("Cost on 8xH100") == 3
+    assert "of it the recipes above make: 0 trainings, 18 answers, 18 verdicts" in tables
+    rows = [json.loads(row) for row in ('{"run"' + lines).splitlines()]
+    kept = [row for row in rows if row.get("stage") == "generate" and "hardware" in row]
+    assert [(row.get("run"), row.get("comparison"), row["requests"]) for row in kept] == [
+        ("temporal", None, 54), ("self_rewarding", None, 18), (None, "compare", 54),
+    ]  # fmt: skip
+    assert not store.parent.exists()
 
 
 def test_the_shipped_comparison_is_equal_in_trainings(tmp_path: Path) -> None:

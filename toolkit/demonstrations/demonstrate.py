@@ -16,8 +16,8 @@ def demonstrate(lab: Lab, name: str, picks: Picks) -> DemonstrationSet:
         for prompt, pick in picks.by_prompt.items()
         if pick is None
     ]
-    made = DemonstrationSet(name, lab.iteration, tuple(chosen))
-    subject = name if made.planned or picks.planned else made.id
+    made = DemonstrationSet(name, lab.iteration, tuple(chosen), picks.asked if picks.planned else "")
+    subject = name if made.planned else made.id
     total = len(picks.by_prompt)
     if not (lab.planning or picks.planned):
         with lab.store.transaction():

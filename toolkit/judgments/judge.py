@@ -17,7 +17,7 @@ from statistics import fmean
 from toolkit.engines.openai import ChatRequest, complete_chats
 from toolkit.engines.protocol import Completion, Request
 from toolkit.errors import InputError, JudgeError
-from toolkit.identity import derive_seed
+from toolkit.identity import content_id, derive_seed, fingerprint
 from toolkit.judgments.expected import expected_score
 from toolkit.judgments.reward import reward, reward_model
 from toolkit.judgments.rubric import Rubric, load_rubric
@@ -42,7 +42,8 @@ class Pool:
     """The scored answers of one model to a part of prompts, by prompt id, in draw order.
 
     A prompt is barred where an answer has no score and the recipe says `judge.unreadable = "drop_prompt"`.
-    `ties` is the recipe's rule inside the pool, `rho` its length control; a planned pool has no scores yet.
+    `ties` is the recipe's rule inside the pool, `rho` its length control; a planned pool has no scores yet, and `asked`
+    tells what they will be scores of.
     """
 
     judge: str
@@ -51,6 +52,7 @@ class Pool:
     ties: str = "first"
     planned: bool = False
     rho: float | None = None
+    asked: str = ""
 
 
 def judge(lab: Lab, model: Model, responses: Sequence[Response]) -> Pool:
@@ -78,7 +80,16 @@ def judge(lab: Lab, model: Model, responses: Sequence[Response]) -> Pool:
         _stop_rule(made.records, settings.max_unreadable, settings.method)
     candidates, unscored = _candidates(responses, made.records)
     barred = frozenset(unscored if settings.unreadable == "drop_prompt" else ())
-    return Pool(model.id, candidates, barred, lab.recipe.pairs.ties, planned, lab.recipe.pairs.length_control)
+    rules = lab.recipe.pairs
+    digest = _digest(lab, asked) if lab.planning else ""
+    return Pool(model.id, candidates, barred, rules.ties, planned, rules.length_control, digest)
+
+
+def _digest(lab: Lab, asked: Sequence[Judgment]) -> str:
+    """What decides, once the verdicts are there, who is picked: they and the rules."""
+    rules = lab.recipe.pairs
+    verdicts = fingerprint(judgment.id for judgment in asked)
+    return content_id("pool", [verdicts, lab.recipe.judge.unreadable, rules.ties, rules.length_control])
 
 
 def judging(lab: Lab, present: Model) -> Model:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from toolkit.errors import InputError
+from toolkit.identity import fingerprint
 from toolkit.lab import Lab
 from toolkit.pairs.picks import Picks, Unscored
 from toolkit.prompts.source import load_labels
@@ -28,7 +29,7 @@ def labels(lab: Lab, prompts: Sequence[Prompt]) -> Picks:
     if not lab.planning:
         lab.store.add([author], launch=lab.launch.id)
         lab.store.add([pick.response for pick in picks.values()], launch=lab.launch.id)
-    return Picks(None, picks, planned=False)
+    return _picks(picks, planned=False)
 
 
 def unjudged(responses: Sequence[Response]) -> Picks:
@@ -36,4 +37,8 @@ def unjudged(responses: Sequence[Response]) -> Picks:
     picks: dict[str, Unscored] = {}
     for response in sorted(responses, key=lambda one: one.draw):
         picks.setdefault(response.prompt, Unscored(response))
-    return Picks(None, picks, planned=any(response.text is None for response in responses))
+    return _picks(picks, planned=any(response.text is None for response in responses))
+
+
+def _picks(picks: Mapping[str, Unscored], planned: bool) -> Picks:
+    return Picks(None, picks, planned, fingerprint(pick.response.id for pick in picks.values()))

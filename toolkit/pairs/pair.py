@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import replace
 
 from toolkit.errors import JudgeError
+from toolkit.identity import content_id
 from toolkit.lab import Lab, Step
 from toolkit.pairs.picks import Picks
 from toolkit.pairs.selection import pair_up
@@ -21,7 +22,7 @@ def pair(lab: Lab, name: str, chosen: Picks, rejected: Picks) -> PairSet:
     """
     started = time.monotonic()
     if chosen.planned or rejected.planned:
-        planned = PairSet(name, 0, lab.iteration, ())
+        planned = PairSet(name, 0, lab.iteration, (), asked=content_id("pairs", [chosen.asked, rejected.asked]))
         lab.note(Step(lab.iteration, "pair", f"pairs {name}", planned.id, len(chosen.by_prompt), 0))
         return planned
     pairs, drops = pair_up(chosen, rejected)

@@ -19,8 +19,12 @@ class Unscored:
 
 @dataclass(frozen=True)
 class Picks:
-    """One answer per prompt, or none where no answer of its pools has a score. judge: None where nobody judged."""
+    """One answer per prompt, or none where no answer of its pools has a score. judge: None where nobody judged.
+
+    A plan picks nobody yet; `asked` tells from what and how it will be picked.
+    """
 
     judge: str | None
     by_prompt: Mapping[str, Scored | Unscored | None]
     planned: bool
+    asked: str = ""

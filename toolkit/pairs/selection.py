@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from toolkit.errors import InputError
+from toolkit.identity import content_id
 from toolkit.judgments.judge import Pool, Scored
 from toolkit.pairs.length_control import longest_near, shortest_near
 from toolkit.pairs.picks import Picks, Unscored
@@ -68,7 +69,9 @@ def _pick(pools: Sequence[Pool], rank: Callable[[float], float]) -> Picks:
         )
     prompts = dict.fromkeys(prompt for pool in pools for prompt in pool.candidates)
     by_prompt = {prompt: _pick_one(prompt, pools, rank) for prompt in prompts}
-    return Picks(judges.pop(), by_prompt, any(pool.planned for pool in pools))
+    # rank(1.0) is 1 for the best and -1 for the worst
+    asked = content_id("picks", [rank(1.0), *(pool.asked for pool in pools)])
+    return Picks(judges.pop(), by_prompt, any(pool.planned for pool in pools), asked)
 
 
 def _pick_one(prompt: str, pools: Sequence[Pool], rank: Callable[[float], float]) -> Scored | None:

@@ -9,7 +9,7 @@
     recipe = "temporal"
 
 Same prompts, same seeds: a part of the prompts belongs to an iteration, whatever the recipe. What two recipes ask for
-alike is made once.
+alike is made once, and `--plan --hardware 2xcpu` counts it once in the whole.
 
 Run: python -m toolkit.recipes.compare --config compare
 """
@@ -37,8 +37,11 @@ from toolkit.recipes.spin import spin
 from toolkit.recipes.spin_fair import spin_fair
 from toolkit.recipes.temporal import temporal
 from toolkit.reporting.comparison import report_comparison
+from toolkit.reporting.cost.cost import Cost, cost_text, costs, together
+from toolkit.reporting.cost.rates import Hardware, measured
+from toolkit.reporting.cost.rates import hardware as device
 from toolkit.reporting.json_lines import json_line
-from toolkit.reporting.plan import plan_text
+from toolkit.reporting.plan import left, once, plan_text, told
 from toolkit.reporting.run_report import write_report
 from toolkit.store.database import Store
 from toolkit.store.serving import DEFAULT
@@ -48,6 +51,9 @@ RECIPES: dict[str, RecipeFunction] = {
     for function in (temporal, self_rewarding, anchored_only, future_only, rejection_sampling_sft, spin, spin_fair)
 }
 EQUAL = ("trainings", "answers", "prompts")
+WHOLE = ""  # no recipe has this name
+Plans = Mapping[str, Sequence[Step]]
+Prices = Mapping[str, Sequence[Cost]]
 
 
 @dataclass(frozen=True)
@@ -99,9 +105,11 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
     return made
 
 
-def planned(entry: Entry, store: Path) -> list[Step]:
-    """The steps that a recipe would take; nothing is loaded or written."""
+def planned(entry: Entry, store: Path, foreseen: set[str] | None = None) -> list[Step]:
+    """The steps that a recipe would take; nothing is loaded or written. foreseen: what the recipes before it would
+    make, to which it adds its own."""
     with Lab(entry.recipe, opened(store, plan=True), capture(entry.name, {}), planning=True) as lab:
+        lab.foreseen = set() if foreseen is None else foreseen
         entry.function(lab, entry.recipe)
         return lab.steps
 
@@ -113,6 +121,24 @@ def budget(entry: Entry, steps: Sequence[Step]) -> dict[str, int]:
         "answers": sum(step.total for step in steps if step.stage == "generate"),
         "prompts": entry.recipe.iterations * entry.recipe.prompts.part_size,
     }
+
+
+def shared(steps: Sequence[Step]) -> dict[str, int]:
+    """What of a recipe's plan the recipes before it would have made."""
+    stages = {"trainings": "train", "answers": "generate", "verdicts": "judge"}
+    return {
+        what: sum(step.stats.get("shared", 0) for step in steps if step.stage == stage)
+        for what, stage in stages.items()
+    }
+
+
+def priced(comparison: Comparison, plans: Plans, machine: Hardware, store: Path) -> Prices:
+    """What each recipe costs alone, and the WHOLE, where what an earlier one makes is no cost of a later one."""
+    with opened(store, plan=True) as known:
+        rows = measured(known)
+    alone = {entry.name: costs(entry.recipe, plans[entry.name], machine, rows) for entry in comparison.entries}
+    rest = (costs(entry.recipe, once(plans[entry.name]), machine, rows) for entry in comparison.entries)
+    return {**alone, WHOLE: together([cost for found in rest for cost in found])}
 
 
 def check_equal(comparison: Comparison, budgets: Mapping[str, Mapping[str, int]]) -> None:
@@ -147,28 +173,58 @@ def main(
     store: Annotated[Path, typer.Option(help="The DuckDB file; checkpoints and reports lie beside it.")] = DEFAULT,
     set_: Annotated[list[str] | None, typer.Option("--set", help="Any field: common.answers.k=4.")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Print every step with its cost and stop.")] = False,
+    hardware: Annotated[str, typer.Option(help="With --plan: hours and disk on this, as 8xH100 or 2xcpu.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="With --plan: one JSON object a step.")] = False,
 ) -> None:
     """Several recipes in one store, and a report side by side."""
-    raise typer.Exit(guarded(lambda: _compare(find_config(config), store, set_ or (), (plan, as_json))))
+    raise typer.Exit(guarded(lambda: _compare(find_config(config), store, set_ or (), (plan, hardware, as_json))))
 
 
-def _compare(config: Path, store: Path, changes: Sequence[str], how: tuple[bool, bool]) -> None:
-    plan, as_json = how
+def _compare(config: Path, store: Path, changes: Sequence[str], how: tuple[bool, str, bool]) -> None:
+    plan, wanted, as_json = how
     if as_json and not plan:
         raise RecipeError("--json tells the plan of a comparison", remedy="add --plan; the report is written as a file")
-    comparison = load_comparison(config, changes)
-    plans = {entry.name: planned(entry, store) for entry in comparison.entries}
+    if wanted and not plan:
+        raise RecipeError("--hardware tells the cost of a plan", remedy="add --plan, or leave --hardware out")
+    machine = device(wanted) if wanted else None
+    comparison, foreseen = load_comparison(config, changes), set[str]()
+    plans = {entry.name: planned(entry, store, foreseen) for entry in comparison.entries}
     check_equal(comparison, {entry.name: budget(entry, plans[entry.name]) for entry in comparison.entries})
     if not plan:
         compare(comparison, store)
         return
+    prices = priced(comparison, plans, machine, store) if machine else {}
     if as_json:
-        print("\n".join(json_line({"run": name, **vars(step)}) for name, steps in plans.items() for step in steps))
-        return
+        _print_lines(comparison, plans, prices, wanted)
+    else:
+        _print_tables(comparison, plans, prices, machine)
+
+
+def _print_lines(comparison: Comparison, plans: Plans, prices: Prices, machine: str) -> None:
+    for name, steps in plans.items():
+        for step in steps:
+            print(json_line({"run": name, **vars(step)}))
+        for cost in prices.get(name, ()):
+            print(json_line({"run": name, "hardware": machine, **vars(cost)}))
+    for cost in prices.get(WHOLE, ()):
+        print(json_line({"comparison": comparison.name, "hardware": machine, **vars(cost)}))
+
+
+def _print_tables(comparison: Comparison, plans: Plans, prices: Prices, machine: Hardware | None) -> None:
     for entry in comparison.entries:
-        counts = ", ".join(f"{count} {what}" for what, count in budget(entry, plans[entry.name]).items())
-        print(f"== {entry.name}: {counts}\n{plan_text(plans[entry.name])}\n")
+        steps = plans[entry.name]
+        print(f"== {entry.name}: {_counts(budget(entry, steps))}\n{plan_text(steps)}")
+        if any(shared(steps).values()):
+            print(f"of it the recipes above make: {_counts(shared(steps))}")
+        print(f"{cost_text(prices[entry.name], machine)}\n" if machine else "")
+    todo = left([step for steps in plans.values() for step in once(steps)])
+    print(f"== {comparison.name}: what recipes share counts once\nto do: {told(todo)}")
+    if machine:
+        print(cost_text(prices[WHOLE], machine))
+
+
+def _counts(found: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {what}" for what, count in found.items())
 
 
 if __name__ == "__main__":

@@ -23,8 +23,8 @@ from toolkit.errors import RecipeError
 from toolkit.lab import Lab
 from toolkit.provenance import capture
 from toolkit.records import Model
-from toolkit.reporting.cost.cost import cost_text, costs
-from toolkit.reporting.cost.rates import hardware
+from toolkit.reporting.cost.cost import Cost, cost_text, costs
+from toolkit.reporting.cost.rates import Hardware, hardware, measured
 from toolkit.reporting.json_lines import json_line
 from toolkit.reporting.plan import launch_text, plan_text
 from toolkit.reporting.run_report import report_run, write_report
@@ -84,7 +84,7 @@ def execute(recipe: RecipeFunction, options: Options) -> None:
         if options.as_json:
             _print_steps(lab, options.hardware)
         elif options.plan:
-            costs_told = [cost_text(lab, options.hardware)] if options.hardware else []
+            costs_told = [cost_text(*_costs(lab, options.hardware))] if options.hardware else []
             print(plan_text(lab.steps), launch_text(lab.steps), *costs_told, sep="\n")
         else:
             report_run(lab.store, launch, lab.folder / "reports")
@@ -114,8 +114,13 @@ def _print_steps(lab: Lab, machine: str) -> None:
         write_report(lab.store, lab.launch, lab.folder / "reports")
     for step in lab.steps:
         print(json_line({"run": lab.launch.run, **vars(step)}))
-    for cost in costs(lab, hardware(machine)) if machine else ():
+    for cost in _costs(lab, machine)[0] if machine else ():
         print(json_line({"run": lab.launch.run, "hardware": machine, **vars(cost)}))
+
+
+def _costs(lab: Lab, machine: str) -> tuple[list[Cost], Hardware]:
+    device = hardware(machine)
+    return costs(lab.recipe, lab.steps, device, measured(lab.store)), device
 
 
 def _say_if_nothing_was_left(lab: Lab) -> None:

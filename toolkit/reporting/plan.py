@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from toolkit.lab import Step
 from toolkit.reporting.tables import Table
@@ -24,6 +25,16 @@ def left(steps: Sequence[Step]) -> dict[str, int]:
         "new_tokens": sum(step.new_tokens for step in todo),
         "trainings": sum(step.stage == "train" for step in todo),
     }
+
+
+def once(steps: Sequence[Step]) -> list[Step]:
+    """The steps where what a plan before this one would make (Lab.foresee) is stored by then."""
+    made = []
+    for step in steps:
+        todo, shared = step.total - step.cached, step.stats.get("shared", 0)
+        tokens = step.new_tokens * (todo - shared) // todo if shared else step.new_tokens
+        made.append(replace(step, cached=step.cached + shared, new_tokens=tokens))
+    return made
 
 
 def told(sums: Mapping[str, int]) -> str:

@@ -83,6 +83,7 @@ def made(lab: Lab, task: Task) -> Model:
     seconds, stats = time.monotonic() - started, {"name": task.name, "method": task.method}
     if lab.planning and known is None:
         stats["command"] = _launch(lab, task)
+        lab.foresee([training.id])
     lab.note(Step(lab.iteration, "train", label, model.id, 1, int(known is not None), seconds, 0, stats))
     return model
 

@@ -37,7 +37,7 @@ def path(build: Build, tmp_path: Path) -> Path:
 def planned(recipe: Recipe, path: Path | None, machine: Hardware) -> dict[str, Cost]:
     with Lab(recipe, Store(path, read_only=path is not None), capture("plan", {}), planning=True) as lab:
         temporal(lab, recipe)
-        return {cost.stage: cost for cost in costs(lab, machine)}
+        return {cost.stage: cost for cost in costs(recipe, lab.steps, machine, measured(lab.store))}
 
 
 def here(path: Path) -> Hardware:
@@ -122,7 +122,8 @@ def test_every_line_of_the_table_says_where_its_rate_is_from(build: Build) -> No
     recipe = build()
     with Lab(recipe, Store(None), capture("plan", {}), planning=True) as lab:
         temporal(lab, recipe)
-        text = cost_text(lab, "4xA100")
+        machine = hardware("4xA100")
+        text = cost_text(costs(recipe, lab.steps, machine, ()), machine)
     for stage in ("generate", "judge expected", "train DPO"):
         assert f"\n{stage}: not measured: " in text
     assert "Cost on 4xA100" in text and "GPU hours" in text

@@ -16,42 +16,18 @@ time between stages, memory.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean
 
 from toolkit.config import Recipe
-from toolkit.judgments.rubric import load_rubric
-from toolkit.lab import Lab, Step
+from toolkit.lab import Step
 from toolkit.progress import duration
-from toolkit.prompts.source import load_prompts
-from toolkit.reporting.cost.rates import Hardware, Measured, hardware, measured, parameters, saved, table
+from toolkit.reporting.cost.load import CHARACTERS, TRAINING, Load, loads
+from toolkit.reporting.cost.rates import Hardware, Measured, parameters, saved, table
 from toolkit.reporting.tables import Table
 
-CHARACTERS = 4  # of a token, where no tokenizer has counted
 BYTES = 2  # of a trained weight, in bfloat16
-ASKING, TRAINING = ("generate", "judge", "evaluate"), "train"
-
-
-@dataclass(frozen=True)
-class Load:
-    """What is to do of one kind. requests: answers, verdicts, or rows times epochs; read, written: tokens of one of
-    them, `reused` of which an engine will know already; known: they were measured. most: see Measured."""
-
-    stage: str
-    method: str
-    model: str
-    most: int | None
-    steps: int = 0
-    requests: int = 0
-    read: float = 0.0
-    written: float = 0.0
-    reused: float = 0.0
-    known: bool = False
-
-    @property
-    def computed(self) -> float:
-        return self.requests * (self.read - self.reused + self.written)
+SUMS = ("requests", "read", "written", "seconds", "device_hours", "disk")
 
 
 @dataclass(frozen=True)
@@ -69,21 +45,29 @@ class Cost:
     source: str
 
 
-def costs(lab: Lab, machine: Hardware) -> list[Cost]:
-    """A line for each stage of the lab's plan that has work left for an engine or a trainer."""
-    rows = measured(lab.store)
-    return [_cost(lab.recipe, load, machine, rows) for load in _loads(lab, rows)]
+def costs(recipe: Recipe, steps: Sequence[Step], machine: Hardware, rows: Sequence[Measured]) -> list[Cost]:
+    """A line for each stage of the recipe's plan that has work left for an engine or a trainer."""
+    return [_cost(recipe, load, machine, rows) for load in loads(recipe, steps, rows)]
 
 
-def cost_text(lab: Lab, wanted: str) -> str:
+def together(found: Sequence[Cost]) -> list[Cost]:
+    """A line for each stage of several recipes; the sources of its rates are told with each of them."""
+    made = []
+    for stage in dict.fromkeys(cost.stage for cost in found):
+        alike = [cost for cost in found if cost.stage == stage]
+        rates = ", ".join(dict.fromkeys(cost.rate for cost in alike))
+        sums = {name: sum(getattr(cost, name) for cost in alike) for name in SUMS}
+        made.append(Cost(stage=stage, rate=rates, source="", **sums))
+    return made
+
+
+def cost_text(found: Sequence[Cost], machine: Hardware) -> str:
     """The costs as a table, and below it where each rate is from."""
-    machine = hardware(wanted)
-    found = costs(lab, machine)
     columns = ("stage", "to do", "tokens read", "written", "time", f"{machine.unit} hours", "disk", "rate")
     sums = [sum(getattr(cost, name) for cost in found) for name in ("seconds", "device_hours", "disk")]
     last = ("all", "", "", "", duration(sums[0]), f"{sums[1]:,.3f}", _size(sums[2]), "")
     shown = Table(f"Cost on {machine} of what is to do", columns, (*map(_row, found), last))
-    return "\n".join(["", shown.text(), "", *(f"{cost.stage}: {cost.source}" for cost in found)])
+    return "\n".join(["", shown.text(), "", *(f"{cost.stage}: {cost.source}" for cost in found if cost.source)])
 
 
 def _row(cost: Cost) -> tuple[str, ...]:
@@ -93,72 +77,6 @@ def _row(cost: Cost) -> tuple[str, ...]:
 
 def _size(count: float) -> str:
     return f"{count / 1e9:,.2f} GB"
-
-
-# what is to do
-
-
-def _loads(lab: Lab, rows: Sequence[Measured]) -> Iterator[Load]:
-    """The plan's steps by stage, with the tokens of each request."""
-    recipe = lab.recipe
-    texts = fmean(len(prompt.text) for prompt in load_prompts(recipe.prompts))
-    answer = Load("generate", "", recipe.model, recipe.answers.max_tokens, read=texts / CHARACTERS)
-    answer = _as_measured(replace(answer, written=recipe.answers.max_tokens), rows)
-    for load in _todo(lab.steps, recipe):
-        if load.stage == "generate":
-            yield replace(answer, steps=load.steps, requests=load.requests)
-        else:
-            yield _as_measured(_guessed(load, answer, recipe), rows)
-
-
-def _todo(steps: Sequence[Step], recipe: Recipe) -> list[Load]:
-    found: dict[tuple[str, str], Load] = {}
-    learned = 0  # rows that the next training learns from, at most
-    for step in steps:
-        learned = step.total if step.stage in ("pair", "demonstrate") else learned
-        todo = step.total - step.cached
-        if todo and step.stage in (*ASKING, TRAINING):
-            kind = _kind(step, recipe)
-            epochs = (recipe.sft if kind.method == "SFT" else recipe.training).epochs
-            before = found.setdefault((kind.stage, kind.method), kind)
-            found[kind.stage, kind.method] = replace(
-                before,
-                steps=before.steps + 1,
-                requests=before.requests + (learned * epochs if kind.stage == TRAINING else todo),
-                written=before.written + step.new_tokens,  # in all, for now
-            )
-    return [replace(load, written=load.written / load.requests) for load in found.values() if load.requests]
-
-
-def _kind(step: Step, recipe: Recipe) -> Load:
-    if step.stage == TRAINING:
-        return Load(TRAINING, step.stats["method"], recipe.model, None)
-    if step.stage == "judge":
-        by = recipe.model if recipe.judge.by in ("present", "past") else recipe.judge.by
-        return Load("judge", recipe.judge.method, by, recipe.judge.max_tokens)
-    return Load(step.stage, "", recipe.model, recipe.answers.max_tokens)
-
-
-def _guessed(load: Load, answer: Load, recipe: Recipe) -> Load:
-    """With what one request reads, from characters and limits. Of an evaluation's questions nothing is known."""
-    whole = answer.read + answer.written
-    if load.stage == "judge" and recipe.judge.method != "reward":
-        rubric = load_rubric(recipe.judge.rubric)
-        return replace(load, read=(len(rubric.system) + len(rubric.user)) / CHARACTERS + whole)
-    if load.stage == TRAINING:
-        sides, settings = (1, recipe.sft) if load.method == "SFT" else (2, recipe.training)
-        return replace(load, read=sides * min(whole, settings.max_length), written=0)
-    return load
-
-
-def _as_measured(load: Load, rows: Sequence[Measured]) -> Load:
-    """With the tokens that requests of this kind had, where some were measured."""
-    kind = (load.stage, load.method, load.model, load.most)
-    row = next((row for row in rows if (row.stage, row.method, row.model, row.most) == kind), None)
-    if row is None:
-        return load
-    read, reused, written = (n / row.requests for n in (row.read, row.reused, row.written))
-    return replace(load, read=read, reused=reused, written=written, known=True)
 
 
 # what it takes
