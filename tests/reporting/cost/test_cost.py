@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import tomllib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.documents import ROOT, blocks, read
 from toolkit.config import Recipe
 from toolkit.errors import InputError, RecipeError
 from toolkit.lab import Lab
@@ -51,7 +56,8 @@ def test_a_plan_foresees_the_tokens_that_its_run_reads_and_takes_the_rates_of_th
     recipe, machine = build(seed=1), here(path)
     found = planned(recipe, path, machine)
     with Store(path, read_only=True) as store:
-        before = {f"{row.stage} {row.method}".strip(): row for row in measured(store)}
+        own = [row for row in measured(store) if row.source == "this store"]
+        before = {f"{row.stage} {row.method}".strip(): row for row in own}
     with Lab(recipe, Store(path), launch := capture("second", recipe.resolved())) as lab:
         temporal(lab, recipe)
         told = "SELECT sum((stats->>'prompt_tokens')::INT) AS n FROM step WHERE stage = 'generate' AND launch = ?"
@@ -69,9 +75,10 @@ def test_a_plan_foresees_the_tokens_that_its_run_reads_and_takes_the_rates_of_th
 def test_other_devices_and_sizes_are_scaled_and_told_so(build: Build, path: Path, tiny_model: Path) -> None:
     machine = here(path)
     twice = planned(build(seed=1), path, Hardware(2 * machine.count, "cpu"))["train DPO"]
-    assert twice.rate == "scaled" and twice.source.startswith("times 0.5 of what was measured: 2 steps of")
+    assert twice.rate == "scaled" and twice.source.startswith("scaled by devices: 0.5 times 2 steps of")
     larger = planned(build(model="other-2b"), path, machine)["train DPO"]
-    assert larger.rate == "scaled" and larger.source.startswith("times 2e+09 of"), "the tiny model has one parameter"
+    assert larger.rate == "scaled", "the tiny model has one parameter"
+    assert larger.source.startswith("scaled by parameters: 2e+09 times 2 steps of")
     assert "guessed" in larger.source, "another model's answers have another length"
 
 
@@ -104,11 +111,53 @@ def test_a_row_of_the_table_counts_where_the_store_has_none_and_its_source_is_to
     assert "(our run of May)" in found.source
 
 
+@pytest.mark.parametrize(
+    ("model", "cores", "factor", "told"),
+    [
+        ("small-100m", 2, 1, ""),
+        ("large-1b", 2, 10, "scaled by parameters: 10 times "),
+        ("large-1b", 8, 2.5, "scaled by devices and parameters: 2.5 times "),
+    ],
+)
+def test_a_row_of_another_model_s_size_is_scaled_by_its_parameters(
+    build: Build, monkeypatch: pytest.MonkeyPatch, model: str, cores: int, factor: float, told: str
+) -> None:
+    row = {"hardware": "2xcpu", "engine": "openrlhf", "stage": "train", "method": "DPO", "model": "small-100m"}
+    row |= {"steps": 4, "requests": 64, "read": 8000, "reused": 0, "written": 0, "seconds": 20.0, "start_seconds": 40.0}
+    empty = {**row, "engine": "scripted", "stage": "generate", "method": "", "most": 16, "requests": 0}
+    known = {**table(), "measured": [each | {"source": "our run of May"} for each in (empty, row)]}
+    monkeypatch.setattr("toolkit.reporting.cost.rates.table", lambda: known)
+    found = planned(build(model=model), None, Hardware(cores, "cpu"))
+    training = found["train DPO"]
+    assert training.seconds == pytest.approx(training.read * factor * 20 / 8000 + 2 * 10, abs=0.1)
+    assert training.rate == ("scaled" if told else "measured")
+    assert training.source.startswith(f"{told}4 steps of small-100m on 2xcpu (our run of May)")
+    assert found["generate"].rate == "arithmetic", "a row that asked for nothing measured nothing"
+
+
+def test_a_store_s_rates_become_rows_of_the_table_as_the_page_says(
+    path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    page = read(ROOT / "docs" / "howto" / "store.md")
+    (tmp_path / "as_toml.py").write_text(next(block.text for block in blocks(page) if block.title == "as_toml.py"))
+    asked = [sys.executable, "-m", "toolkit", "query", "stage_rates", "--json", "--store", str(path)]
+    rows = subprocess.run(asked, capture_output=True, check=True).stdout
+    made = subprocess.run([sys.executable, tmp_path / "as_toml.py"], input=rows, capture_output=True, check=True).stdout
+    known = {**table(), **tomllib.loads(made.decode())}
+    with Store(path, read_only=True) as store:
+        own = [row for row in measured(store) if row.source == "this store"]
+    monkeypatch.setattr("toolkit.reporting.cost.rates.table", lambda: known)
+    with Store(None) as store:
+        found = measured(store)
+    assert len(found) == 3
+    assert found == [replace(row, hardware=Hardware(2, "cpu"), source="our run of May") for row in own]
+
+
 def test_one_engine_s_rates_are_not_another_s(build: Build, path: Path) -> None:
     found = planned(build(seed=1, engine={"kind": "vllm"}), path, here(path))
-    assert {stage: cost.rate for stage, cost in found.items()} == {
-        "generate": "arithmetic", "judge expected": "arithmetic", "train DPO": "measured",
-    }  # fmt: skip
+    assert {stage: "this store" in cost.source for stage, cost in found.items()} == {
+        "generate": False, "judge expected": False, "train DPO": True,
+    }, "the store knows the scripted engine; trainings are OpenRLHF's whatever the engine"  # fmt: skip
 
 
 def test_a_reward_function_costs_no_engine(build: Build, tmp_path: Path) -> None:

@@ -125,15 +125,15 @@ def _timed(recipe: Recipe, load: Load, used: Hardware, rows: Sequence[Measured])
     if not near:
         return _by_arithmetic(recipe, load, used, size)
     row = min(near, key=lambda row: (row.model != load.model, row.hardware != used))
-    factor = 1.0 if row.model == load.model else size / parameters(row.model)
-    factor *= row.hardware.count / used.count
+    factor, by = row.hardware.count / used.count, ["devices"] if row.hardware != used else []
+    if row.model != load.model:
+        factor, by = factor * size / parameters(row.model), [*by, "parameters"]
     seconds = load.computed * factor * row.seconds / row.computed + load.steps * row.start_seconds / row.steps
     said = f"{row.steps} steps of {row.model} on {row.hardware} ({row.source}): {row.computed:,} tokens computed in "
     said += f"{row.seconds:.1f} s, {row.start_seconds / row.steps:.1f} s for each start"
-    same = (row.model, row.hardware) == (load.model, used)
-    return (
-        (seconds, "measured", said) if same else (seconds, "scaled", f"times {factor:.3g} of what was measured: {said}")
-    )
+    if not by:
+        return seconds, "measured", said
+    return seconds, "scaled", f"scaled by {' and '.join(by)}: {factor:.3g} times {said}"
 
 
 def _by_arithmetic(recipe: Recipe, load: Load, used: Hardware, size: float) -> tuple[float, str, str]:

@@ -47,7 +47,6 @@ class Measured:
     stage: str
     model: str
     method: str
-    most: int | None
     steps: int
     requests: int
     read: int
@@ -56,6 +55,7 @@ class Measured:
     seconds: float
     start_seconds: float
     source: str
+    most: int | None = None
 
     @property
     def computed(self) -> int:
@@ -82,8 +82,9 @@ def hardware(text: str) -> Hardware:
 
 def measured(store: Store) -> list[Measured]:
     """What was measured: first by this store's launches, then what rates.toml holds."""
-    own = [_of_store(row) for row in store.named("stage_rates") if row["requests"] and row["seconds"]]
-    return own + [Measured(**row | {"hardware": hardware(row["hardware"])}) for row in table().get("measured", ())]
+    own = map(_of_store, store.named("stage_rates"))
+    others = (Measured(**row | {"hardware": hardware(row["hardware"])}) for row in table().get("measured", ()))
+    return [row for row in (*own, *others) if row.requests and row.seconds]
 
 
 def parameters(model: str) -> float:
