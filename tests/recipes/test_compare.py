@@ -156,7 +156,6 @@ def test_a_comparison_that_cannot_be_meant_is_refused(
             (1 + 3 / 6, 1 + 4 / 6, 2),
         ),  # other pairs: M_0's part is shared
         ("temporal", {"answers": {"temperature": 0.5}}, (2, 2, 2)),
-        ("rejection_sampling_sft", {}, (1, 1, 1)),
         ("rejection_sampling_sft", {"pairs": {"ties": "shortest"}}, (1 + 1 / 2, 1 + 1 / 2, 2)),
     ],
 )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.documents import ROOT, blocks, read
+from tests.documents import ROOT, blocks, called, read
 from toolkit.config import Recipe
 from toolkit.errors import InputError, RecipeError
 from toolkit.lab import Lab
@@ -136,14 +136,15 @@ def test_a_row_of_another_model_s_size_is_scaled_by_its_parameters(
 
 
 def test_a_store_s_rates_become_rows_of_the_table_as_the_page_says(
-    path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = read(ROOT / "docs" / "howto" / "store.md")
     (tmp_path / "as_toml.py").write_text(next(block.text for block in blocks(page) if block.title == "as_toml.py"))
-    asked = [sys.executable, "-m", "toolkit", "query", "stage_rates", "--json", "--store", str(path)]
-    rows = subprocess.run(asked, capture_output=True, check=True).stdout
-    made = subprocess.run([sys.executable, tmp_path / "as_toml.py"], input=rows, capture_output=True, check=True).stdout
-    known = {**table(), **tomllib.loads(made.decode())}
+    capsys.readouterr()
+    assert called(["-m", "toolkit", "query", "stage_rates", "--json", "--store", str(path)]) == 0
+    script, rows = [sys.executable, str(tmp_path / "as_toml.py")], capsys.readouterr().out
+    made = subprocess.run(script, input=rows, capture_output=True, text=True, check=True).stdout
+    known = {**table(), **tomllib.loads(made)}
     with Store(path, read_only=True) as store:
         own = [row for row in measured(store) if row.source == "this store"]
     monkeypatch.setattr("toolkit.reporting.cost.rates.table", lambda: known)
