@@ -35,7 +35,7 @@ ORDER = (
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 HOMES = {
     "duckdb": {"store/database.py"},
-    "vllm": {"engines/vllm_child/serving.py", "engines/vllm_child/weights.py"},
+    "vllm": {f"engines/vllm_child/{name}.py" for name in ("serving", "sampling", "weights")},
     "ray": {"engines/ray.py"},
     "openrlhf": {"training/launcher.py"},
     "lm_eval": {"evaluation/lm_eval/lm_eval.py"},
