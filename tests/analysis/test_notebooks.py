@@ -154,7 +154,7 @@ def test_nothing_that_a_model_said_is_markup_in_a_notebook(
 
 @pytest.mark.parametrize("notebook", list(Notebook))
 def test_a_notebook_exports_to_html_that_holds_its_numbers(notebook: Notebook, diagnosed: Path, tmp_path: Path) -> None:
-    page = tmp_path / "page.html"
+    page = tmp_path / "page.as_html"
     command = [sys.executable, "-m", "marimo", "export", "html", str(find_notebook(notebook)), "--no-include-code"]
     command += ["-o", str(page), "--", "--store", str(diagnosed)]
     done = subprocess.run(command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True)

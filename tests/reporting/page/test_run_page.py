@@ -25,8 +25,8 @@ from toolkit.recipes.self_rewarding import self_rewarding
 from toolkit.recipes.temporal import temporal
 from toolkit.records import Change, Metric, Summary
 from toolkit.reporting.page import run_page as pages
-from toolkit.reporting.page.html import as_html
-from toolkit.reporting.page.markdown import as_markdown
+from toolkit.reporting.page.as_html import as_html
+from toolkit.reporting.page.as_markdown import as_markdown
 from toolkit.reporting.page.parts import Page, ask
 from toolkit.reporting.page.run_page import run_page, write_page
 from toolkit.store.database import Store

@@ -14,9 +14,9 @@ from pathlib import Path
 from toolkit.diagnostics.collapse import verdict
 from toolkit.errors import InputError
 from toolkit.reporting.page.appendix import appendix, evaluation
+from toolkit.reporting.page.as_html import as_html
+from toolkit.reporting.page.as_markdown import as_markdown
 from toolkit.reporting.page.curves import curves
-from toolkit.reporting.page.html import as_html
-from toolkit.reporting.page.markdown import as_markdown
 from toolkit.reporting.page.pairs import distributions, examples, yields
 from toolkit.reporting.page.parts import Page, Scope, Section, ask, quoted
 from toolkit.reporting.page.training import training

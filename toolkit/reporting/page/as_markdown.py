@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from toolkit.reporting.page.html import HOLDS, sentence
+from toolkit.reporting.page.as_html import HOLDS, sentence
 from toolkit.reporting.page.parts import Asked, Example, Figure, Page, Section, Side
 from toolkit.reporting.tables import Table
 from toolkit.safe_text import one_line
