@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.conftest import TEMPLATE
+from tests.conftest import SPECIAL, TEMPLATE
 from toolkit.engines.chat import Chat
 from toolkit.errors import InputError
 
@@ -88,6 +89,73 @@ def test_many_conversations_have_the_tokens_and_score_positions_of_each(chat: Ch
     apart = [chat.score_positions([messages], "Score: ", ["0", "1", "2"]) for messages in conversations]
     assert together == [tokens for (tokens,), _ in apart]
     assert all(found == following for _, found in apart)
+
+
+WORDS = "Judge the answer to the request that stands between the lines marked"
+LLAMA_3 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+TO_THE_LAST_Z = r"[\s\S]*Z|\w+|\W"  # a Z moves every cut before it
+
+
+def trained(cuts: Callable[[Any, Any], Any], together: bool = False) -> Chat:
+    """A chat whose tokenizer cuts words as it is told to. together: its vocabulary joins them where it may."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    made = Tokenizer(models.BPE())
+    made.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=500,
+        special_tokens=SPECIAL,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=not together)
+    made.train_from_iterator([WORDS, "system user assistant"] * 4, trainer)
+    made.pre_tokenizer = cuts(pre_tokenizers, Regex)
+    specials = {"eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
+    return Chat(PreTrainedTokenizerFast(tokenizer_object=made, chat_template=TEMPLATE, **specials), Path("trained"))
+
+
+def split_by(pattern: str) -> Callable[[Any, Any], Any]:
+    return lambda pre, regex: pre.Sequence(
+        [pre.Split(regex(pattern), "isolated"), pre.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
+
+
+@pytest.fixture(scope="module")
+def chats() -> dict[str, Chat]:
+    return {
+        "GPT-2": trained(lambda pre, _: pre.ByteLevel(add_prefix_space=False)),
+        "a space before": trained(lambda pre, _: pre.ByteLevel(add_prefix_space=True)),
+        "Llama 3": trained(split_by(LLAMA_3)),
+        "uncut": trained(lambda pre, _: pre.ByteLevel(add_prefix_space=False, use_regex=False), together=True),
+        "to the last Z": trained(split_by(TO_THE_LAST_Z), together=True),
+    }
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"])) | st.text(" \n'\u0301aZ1-", max_size=9), min_size=3))
+@example(["b", "a Z", "c"])
+def test_what_conversations_begin_with_changes_none_of_their_tokens(chats: dict[str, Chat], ends: list[str]) -> None:
+    conversations = [turn(f"{WORDS} {end}") for end in ends]
+    for name, chat in chats.items():
+        assert list(chat.tokens_of(conversations)) == [chat.tokens(messages) for messages in conversations], name
+
+
+def test_what_many_conversations_begin_with_is_encoded_once_where_words_are_cut_apart(
+    chats: dict[str, Chat], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversations = [turn(f"{WORDS} {end}") for end in ("b", "a Z", *range(97), "c")]
+    once = {}
+    for name, chat in chats.items():
+        read: list[str] = []
+        whole = chat._ids
+        monkeypatch.setattr(chat, "_ids", lambda texts, whole=whole, read=read: read.extend(texts) or whole(texts))
+        list(chat.tokens_of(conversations))
+        once[name] = sum("Judge" in text for text in read) < len(conversations)
+    assert once == {"GPT-2": True, "a space before": True, "Llama 3": True, "uncut": False, "to the last Z": False}
 
 
 def test_without_control_tokens_every_label_is_tried_everywhere(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:

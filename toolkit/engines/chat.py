@@ -21,6 +21,8 @@ from toolkit.errors import InputError
 
 Messages = Sequence[Mapping[str, str]]
 TOGETHER = 1024  # conversations encoded at once
+_SEAM = re.compile("(?<=[a-zA-Z]) (?=[a-zA-Z])")  # between two words
+_BRIDGE = 8  # seams: so many words are encoded as a part of what all texts share, and again as a part of each
 _MARK = "\ue000{}\ue001"  # private-use characters around a number: stands in for a content while the template runs
 
 
@@ -34,6 +36,7 @@ class Chat:
         self.eos_id: int = tokenizer.eos_token_id
         self._special = re.compile("|".join(re.escape(text) for text in sorted(_specials(tokenizer), key=len)[::-1]))
         self._special_ids = frozenset(tokenizer.convert_tokens_to_ids(sorted(_specials(tokenizer))))
+        self._cuts_words = _cuts_words(tokenizer)
         self.check()
 
     @classmethod
@@ -69,13 +72,13 @@ class Chat:
             some = conversations[start : start + TOGETHER]
             plain = [not self._any_special(messages, reply_start) for messages in some]
             texts = [self.text(messages, reply_start) for messages, one in zip(some, plain, strict=True) if one]
-            encoded = iter(self.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else ())
+            encoded = iter(self._encoded(texts))
             for messages, one in zip(some, plain, strict=True):
-                yield tuple(next(encoded)) if one else self._tokens_apart(messages, reply_start)
+                yield next(encoded) if one else self._tokens_apart(messages, reply_start)
 
     def encode(self, text: str) -> tuple[int, ...]:
         """Rendered text as token ids; control tokens count as such, nothing is added."""
-        return tuple(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return self._ids([text])[0]
 
     def contains_special(self, text: str) -> bool:
         """Whether the text spells one of the tokenizer's control tokens."""
@@ -113,7 +116,7 @@ class Chat:
         """By encoding every label in place: the longest common prefix, then one distinct token for each."""
         encoded = {label: self.tokens(messages, lead + label) for label in labels}
         first, last = min(encoded.values()), max(encoded.values())
-        shared = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+        shared = _alike(first, last)
         following = {label: tokens[shared] for label, tokens in encoded.items() if len(tokens) > shared}
         if len(set(following.values())) != len(labels):
             raise InputError(
@@ -122,6 +125,29 @@ class Chat:
                 remedy="set judge.method = 'generated', or a rubric with another lead",
             )
         return first[:shared], following
+
+    def _encoded(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        """Rendered texts as token ids. What all of them begin with, a rubric for example, is encoded once.
+
+        A tokenizer that cuts words apart before its vocabulary sees them looks no further than the next word, and no
+        token reaches across a cut. So texts are divided between two words, a few words before they begin to differ.
+        It is checked: those words must have the same tokens in each text, and the first and the last text, encoded
+        whole, the tokens of their parts. Else, and for other tokenizers, every text is encoded whole.
+        """
+        seams = _seams(texts) if self._cuts_words else []
+        if len(texts) < 3 or len(seams) < _BRIDGE:
+            return self._ids(texts) if texts else []
+        start, end = seams[-_BRIDGE], seams[-1]
+        head, bridge, first, last = self._ids([texts[0][:start], texts[0][start:end], texts[0], texts[-1]])
+        rests = self._ids([text[start:] for text in texts])
+        bridged = all(rest[: len(bridge)] == bridge for rest in rests)
+        if bridged and (first, last) == (head + rests[0], head + rests[-1]):
+            return [head + rest for rest in rests]
+        return self._ids(texts)
+
+    def _ids(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
+        encoded = self.tokenizer(texts, add_special_tokens=False, return_attention_mask=False)
+        return [tuple(ids) for ids in encoded["input_ids"]]
 
     def _any_special(self, messages: Messages, reply_start: str) -> bool:
         return any(map(self.contains_special, (*(message["content"] for message in messages), reply_start)))
@@ -190,6 +216,27 @@ class Chat:
 def _specials(tokenizer: Any) -> set[str]:
     added = {token.content for token in tokenizer.added_tokens_decoder.values() if token.special}
     return added | set(tokenizer.all_special_tokens)
+
+
+def _seams(texts: Sequence[str]) -> list[int]:
+    """The places between two words in what all of the texts begin with."""
+    first, last = min(texts, default=""), max(texts, default="")
+    return [found.start() for found in _SEAM.finditer(first[: _alike(first, last)])]
+
+
+def _alike(one: Sequence[Any], other: Sequence[Any]) -> int:
+    """How far two sequences are the same."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
+def _cuts_words(tokenizer: Any) -> bool:
+    """Whether the tokenizer's first step, before its vocabulary, puts no two words into one piece."""
+    backend, text = getattr(tokenizer, "backend_tokenizer", None), "one two three"
+    if backend is None or backend.pre_tokenizer is None:
+        return False
+    if backend.normalizer is not None and backend.normalizer.normalize_str(text) != text:
+        return False
+    return all(len(text[start:end].split()) < 2 for _, (start, end) in backend.pre_tokenizer.pre_tokenize_str(text))
 
 
 def _check_text(text: str) -> None:
