@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,6 +59,17 @@ def test_inserting_again_changes_nothing(tmp_path: Path) -> None:
         store.add([replace(answered(), text="another")], launch="second")
         rows = store.query("SELECT text, launch FROM response")
     assert rows == [{"text": NASTY, "launch": "first"}]
+
+
+@pytest.mark.parametrize("undivided", [False, True])
+def test_of_new_and_known_rows_together_the_new_ones_are_stored_once(tmp_path: Path, undivided: bool) -> None:
+    with Store(tmp_path / "s.duckdb") as store:
+        store.add([Prompt("a", "first")], launch="L")
+        with store.transaction() if undivided else nullcontext():
+            store.add([Prompt("b", "second")], launch="L")
+            store.add([Prompt(text, "third") for text in "cabc"], launch="L")
+        rows = store.query("SELECT text, source FROM prompt ORDER BY text")
+    assert [tuple(row.values()) for row in rows] == [("a", "first"), ("b", "second"), ("c", "third")]
 
 
 def test_a_pair_whose_chosen_is_not_better_is_refused_by_the_store(tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ class Store:
     """An open store. `read_only` needs an existing file and never changes it. `writer`: the process asked instead."""
 
     writer: int | None = None
+    _undivided = False  # inside of `transaction`
 
     def __init__(self, path: Path | None, *, read_only: bool = False) -> None:
         self.path = path
@@ -99,21 +100,25 @@ class Store:
         types = self._types(table)
         columns = [column for column in types if column in rows[0]]
         values = ", ".join(f"unnest(?::VARCHAR[])::{types[column]}" for column in columns)
-        sql = f"INSERT INTO {table} ({', '.join(columns)}) SELECT {values} ON CONFLICT DO NOTHING"
+        sql = f"INSERT INTO {table} ({', '.join(columns)}) SELECT {values}"
         lists = [[_text(row[column]) for row in rows] for column in columns]
         with boundary(self.path):
-            self._db.execute(sql, lists)
+            if self._undivided or not self._inserted(sql, lists):
+                self._db.execute(f"{sql} ON CONFLICT DO NOTHING", lists)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All of the inserts inside, or none."""
         with boundary(self.path):
             self._db.execute("BEGIN")
+            self._undivided = True
             try:
                 yield
             except BaseException:
                 self._db.execute("ROLLBACK")
                 raise
+            finally:
+                self._undivided = False
             self._db.execute("COMMIT")
 
     # questions
@@ -177,6 +182,15 @@ class Store:
         locked = self._db.execute("SELECT current_setting('lock_configuration')").fetchall()
         for setting in () if locked == [(True,)] else _SETTINGS:
             self._db.execute(f"SET {setting}")
+
+    def _inserted(self, sql: str, lists: list[list[str | None]]) -> bool:
+        """Whether all of the rows were new, and so are in. DuckDB plans ON CONFLICT as a join: one row took 3.1 ms with
+        it and 1.5 ms without. Not for a transaction of several inserts, which an error would end."""
+        try:
+            self._db.execute(sql, lists)
+        except duckdb.ConstraintException:
+            return False
+        return True
 
     def _types(self, table: str) -> dict[str, str]:
         if table not in self._columns:
