@@ -16,12 +16,14 @@ from pathlib import Path
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 
 ID_LENGTH = 24  # hex digits: 96 bits, no collision expected below 10^12 rows
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+_PLAIN = {str, int, bool, type(None)}  # what needs no look inside
 
 
 def canonical(value: Json) -> str:
     """JSON text of `value` that depends on its content alone. Raises TypeError or ValueError."""
     _check(value, "$")
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return _ENCODER.encode(value)
 
 
 def content_id(kind: str, value: Json) -> str:
@@ -58,9 +60,11 @@ def _check(value: Json, place: str) -> None:
         for key, item in value.items():
             if not isinstance(key, str):
                 raise TypeError(f"key {key!r} at {place} is not a string")
-            _check(item, f"{place}.{key}")
+            if type(item) not in _PLAIN:
+                _check(item, f"{place}.{key}")
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
-            _check(item, f"{place}[{index}]")
+            if type(item) not in _PLAIN:
+                _check(item, f"{place}[{index}]")
     else:
         raise TypeError(f"{type(value).__name__} at {place} has no canonical form")

@@ -25,6 +25,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from toolkit.errors import InputError
@@ -44,7 +45,7 @@ class Rubric:
     system: str
     user: str
 
-    @property
+    @cached_property
     def id(self) -> str:
         return content_id("Rubric", self.body())
 
@@ -69,7 +70,7 @@ class PairRubric:
     system: str
     user: str
 
-    @property
+    @cached_property
     def id(self) -> str:
         return content_id("PairRubric", self.body())
 
