@@ -30,7 +30,7 @@ class ScriptedEngine:
         self._left = int(settings.options["die_after"]) if "die_after" in settings.options else None
 
     def complete(self, requests: Sequence[Request]) -> Iterator[Completion]:
-        for request in sorted(requests, key=lambda request: self._hash(request, "order")):
+        for request in sorted(requests, key=lambda request: _digest(f"{self._salt}|order|{request.id}")):
             if self._delay:
                 time.sleep(self._delay)
             if self._left == 0:
@@ -68,5 +68,8 @@ class ScriptedEngine:
 
     def _hash(self, request: Request, purpose: str) -> int:
         drawn = "" if request.score_tokens else f"{request.seed}|{request.sampling}"  # a score is no draw
-        told = f"{self._salt}|{purpose}|{request.tokens}|{drawn}"
-        return int.from_bytes(hashlib.sha256(told.encode()).digest()[:8], "big")
+        return _digest(f"{self._salt}|{purpose}|{request.tokens}|{drawn}")
+
+
+def _digest(told: str) -> int:
+    return int.from_bytes(hashlib.sha256(told.encode()).digest()[:8], "big")
