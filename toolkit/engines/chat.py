@@ -139,7 +139,11 @@ class Chat:
             return self._ids(texts) if texts else []
         start, end = seams[-_BRIDGE], seams[-1]
         head, bridge, first, last = self._ids([texts[0][:start], texts[0][start:end], texts[0], texts[-1]])
-        rests = self._ids([text[start:] for text in texts])
+        # The tokenizer is set up by the call above, and no one asks here where in the text its tokens lie.
+        found = self.tokenizer.backend_tokenizer.encode_batch_fast(
+            [text[start:] for text in texts], add_special_tokens=False
+        )
+        rests = [tuple(one.ids) for one in found]
         bridged = all(rest[: len(bridge)] == bridge for rest in rests)
         if bridged and (first, last) == (head + rests[0], head + rests[-1]):
             return [head + rest for rest in rests]
