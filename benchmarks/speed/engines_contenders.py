@@ -58,16 +58,24 @@ def toolkit(folder: Path, asked: Found) -> Found:
     clock, (lab, model, prompts) = Clock(), opened(folder, asked)
     with lab:
         with clock.measure("start_seconds"):
-            lab.engine(model)
+            started(lab, model)
         with clock.measure():
             answers = generate(lab, model, prompts)
         return clock.seconds | told(answers)
 
 
+def started(lab: Lab, model: Model) -> VllmEngine:
+    """The engine, once it serves; a run renders prompts meanwhile."""
+    engine = lab.engine(model)
+    assert isinstance(engine, VllmEngine)
+    engine.ready()
+    return engine
+
+
 def judge(folder: Path, asked: Found, *changes: str) -> Found:
     clock, (lab, model, prompts) = Clock(), opened(folder, asked, *changes)
     with lab:
-        answers = generate(lab, model, prompts)
+        answers = generate(lab, model, prompts)  # which started the engine
         with clock.measure():
             judged(lab, model, answers)
         stats = lab.steps[-1].stats
@@ -156,15 +164,14 @@ def life(folder: Path, asked: Found) -> Found:
     with lab:
         copy = folder / "copy"
         shutil.copytree(lab.path(model), copy)
-        started = time.perf_counter()
-        engine = VllmEngine(lab.path(model), lab.recipe.engine)
+        starting = time.perf_counter()
+        engine = started(lab, model)
         swapping = time.perf_counter()
         taken = engine.swap(copy)
         ended = time.perf_counter()
-        engine.close()
     if not taken:
         raise SystemExit("the running engine did not take the weights")
-    return {"start_seconds": round(swapping - started, 3), "seconds": round(ended - swapping, 3)}
+    return {"start_seconds": round(swapping - starting, 3), "seconds": round(ended - swapping, 3)}
 
 
 def told(answers: list[Response]) -> Found:
