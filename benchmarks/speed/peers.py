@@ -95,7 +95,8 @@ def _peer(name: str, options: argparse.Namespace, folder: Path) -> Peer:
     settings = folder / "settings.json"
     settings.write_text(json.dumps(_settings(recipe, options, source)), encoding="utf-8")
     script = PEERS / {"trl": "plain_trl.py", "distilabel": "distilabel_trl.py"}[name]
-    return Peer(script, (getattr(options, name), str(script), str(settings)))
+    python = Path(getattr(options, name)).absolute()  # it runs in a folder of its own
+    return Peer(script, (str(python), str(script), str(settings)))
 
 
 def _settings(recipe: Recipe, options: argparse.Namespace, prompts: Path) -> Found:
