@@ -33,7 +33,7 @@ class LLM:
             raise RuntimeError("no memory for the weights, says the fake")
         if FAULT == "swap":
             CHILD.swapped = lambda *_: die()
-        CHILD.parameters = dict  # SamplingParams would leave out what the scripted answer depends on
+        CHILD.parameters = lambda request, _: request  # SamplingParams would leave out what the answer depends on
         self.llm_engine = LLMEngine(Path(arguments["model"]))
 
 
