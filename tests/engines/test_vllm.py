@@ -70,6 +70,16 @@ def test_a_child_that_dies_or_hangs_is_told_with_a_remedy(tmp_path: Path, body: 
     assert "run again" in caught.value.remedy
 
 
+def test_a_child_that_could_not_start_is_told_again_at_once_to_whoever_asks_again(tmp_path: Path) -> None:
+    engine = VllmEngine(tmp_path, child(tmp_path, "echo 'no such model' >&2; exit 3"))
+    started = time.monotonic()
+    for _ in range(2):
+        with pytest.raises(EngineError, match="ended with exit code 3: no such model"):
+            engine.ready()
+    assert time.monotonic() - started < 60  # of the 1,200 s that a start may take
+    engine.close()
+
+
 def test_what_others_share_goes_ahead() -> None:
     draws = [{"id": name, "tokens": [int(name == "c")], "score_tokens": []} for name in "abcd"]
     verdicts = [{"id": name, "tokens": [9, place], "score_tokens": [5]} for place, name in enumerate("abcd")]

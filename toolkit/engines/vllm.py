@@ -136,6 +136,7 @@ class VllmEngine:
                 remedy="run again: finished answers are stored; raise engine.timeout if answers take that long",
             ) from error
         if line is None:
+            self._lines.put(None)  # whoever asks once more is told at once
             raise self._died()
         message: dict[str, Any] = json.loads(line)
         return message

@@ -2,7 +2,7 @@
 
 A token that weighs w arrives at a time that is exponential with rate w; the first one is drawn. Blocks of tokens race
 first, each with the weight of all its tokens, then the tokens of the winning block: the same distribution, and 448
-random numbers a token in place of 49,152. In a race a rounding error changes the winner only where two arrive together,
+random numbers a race in place of 49,152. In a race a rounding error changes the winner only where two arrive together,
 so a seed gives the same text whichever requests share its batch; a cumulated sum would be passed on by every token.
 """
 

@@ -2,7 +2,7 @@
 
 vLLM makes an exponential number for each token of the vocabulary, and for a request with a seed once more: 5.7 of
 11.9 s (SmolLM2-135M, 64 sequences, two cores). Here the token is drawn by drawing.py and its logit raised to infinity,
-so that vLLM's greedy choice takes it: 0.4 of 6.5 s. The distribution is vLLM's; which text a seed gives is not. On a
+so that vLLM's greedy choice takes it: 0.6 of 7.0 s. The distribution is vLLM's; which text a seed gives is not. On a
 GPU, where nothing of it was measured, seeds are left to vLLM.
 """
 

@@ -1,4 +1,4 @@
-"""What a run's page is made of: a small tree of records that the renderers walk (html.py, markdown.py).
+"""What a run's page is made of: a small tree of records that the renderers walk (as_html.py, as_markdown.py).
 
 A number stands on the page as a cell of an `Asked`, beside the SQL that gives it again; a chart draws some of them.
 Texts are plain: escaping is the renderers' work.
