@@ -71,7 +71,7 @@ def test_a_child_that_dies_or_hangs_is_told_with_a_remedy(tmp_path: Path, body: 
 
 
 def test_a_child_that_could_not_start_is_told_again_at_once_to_whoever_asks_again(tmp_path: Path) -> None:
-    engine = VllmEngine(tmp_path, child(tmp_path, "echo 'no such model' >&2; exit 3"))
+    engine = VllmEngine(tmp_path, child(tmp_path, "read settings; echo 'no such model' >&2; exit 3"))
     started = time.monotonic()
     for _ in range(2):
         with pytest.raises(EngineError, match="ended with exit code 3: no such model"):
