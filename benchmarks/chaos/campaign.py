@@ -4,7 +4,7 @@ undisturbed one (trial.py says when a fault is survived).
     python -m benchmarks.chaos.campaign --out benchmarks/results/chaos.json          # or: make chaos
     python -m benchmarks.chaos.campaign --real --out benchmarks/results/chaos_real.json
 
-`--real` kills a run of the embedded model, vLLM and OpenRLHF after its first stage, then after its second, and so on.
+`--real` disturbs a run of the embedded model, vLLM and OpenRLHF: at every stage boundary, and each of the two children.
 `--without PROTECTION` takes a protection out of every launch: the campaign must then fail.
 
 Left out: power loss (what the disk had acknowledged is taken to be there), Ctrl-C while Python still imports, and more
@@ -23,7 +23,7 @@ from typing import Any
 
 from benchmarks.chaos.damage import damages
 from benchmarks.chaos.fault import Fault
-from benchmarks.chaos.faults import chain, running
+from benchmarks.chaos.faults import real, running
 from benchmarks.chaos.nursery import Nursery
 from benchmarks.chaos.stand import Stand
 from benchmarks.chaos.trial import Campaign, Outcome
@@ -76,7 +76,7 @@ def begun(options: argparse.Namespace, folder: Path) -> tuple[Campaign, list[Fau
     """The campaign after its undisturbed run, and what it is to try."""
     stand = Stand.real(folder / "stand") if options.real else Stand.made(folder / "stand")
     campaign = Campaign(folder, stand, Nursery(), REAL_PATIENCE if options.real else PATIENCE).begun()
-    faults = [chain()] if options.real else running(campaign.steps, campaign.answers(), options.seed) + damages()
+    faults = real() if options.real else running(campaign.steps, campaign.answers(), options.seed) + damages()
     chosen = [fault for fault in faults if options.only in f"{fault.kind} {fault.name}"]
     return replace(campaign, without=options.without), chosen
 

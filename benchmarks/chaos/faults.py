@@ -10,6 +10,7 @@ from benchmarks.chaos.fault import ENDS, NOTE, Ends, Fault
 MAKING, CHECKPOINT = "toolkit.training.making", "toolkit.engines.checkpoint"
 INSERT = "toolkit.store.database:Store.insert"
 ANSWER = "toolkit.engines.scripted:ScriptedEngine._answer"
+RECEIVE, STEP = "toolkit.engines.vllm:VllmEngine._receive", "toolkit.training.process:StepLog._take"
 VLLM = ("engine.kind=vllm", "engine.python={stand}/bin/vllm", "engine.timeout=8", "engine.options={{}}")
 OPENAI = ("engine.kind=openai", "engine.options={{}}", "engine.served_model=M_0", "engine.timeout=1")
 LATEST = 0.2  # seconds from an answer to the signal; what follows the last answers, a training, takes longer
@@ -52,7 +53,28 @@ def running(steps: int, answers: int, seed: int) -> list[Fault]:
         boundary(name, number) for name in ENDS for number in range(1, steps + 1, 1 if name == "SIGKILL" else 4)
     ]
     commits = [*(committing(table) for table in RECORDS), *(point(*place) for place in PLACES)]
-    return moments + boundaries + [chain()] + commits + trainers() + engines() + endpoints() + limits() + clocks()
+    return (
+        moments + boundaries + [chain("SIGKILL")] + commits + trainers() + engines() + endpoints() + limits() + clocks()
+    )
+
+
+def real() -> list[Fault]:
+    """All of them, for a run of the embedded model, vLLM and OpenRLHF.
+
+    vLLM fails before the first answer of a batch has arrived: whoever asks for the rest alone asks in another batch,
+    which rounds otherwise (docs/determinism.md).
+    """
+    asked, stepped = {"at": RECEIVE, "number": 2, "when": "before"}, {"at": STEP, "number": 2}
+    silent = ("vLLM said nothing for 30 s and was stopped", "raise engine.timeout")
+    return [
+        *(chain(name) for name in ENDS),
+        Fault("vLLM", "killed", "error", inside={**asked, "act": "kill vLLM"}, says=("vLLM was killed by signal 9",)),
+        Fault(
+            "vLLM", "hangs", "error", inside={**asked, "act": "stop vLLM"}, changes=("engine.timeout=30",), says=silent
+        ),
+        Fault("OpenRLHF", "killed", "error", inside={**stepped, "act": "kill OpenRLHF"}, says=("killed by signal 9",)),
+        Fault("OpenRLHF", "interrupted", "stopped", inside={**stepped, "act": "SIGINT"}),
+    ]
 
 
 def moment(name: str, answers: int, delay: float) -> Fault:
@@ -67,10 +89,10 @@ def boundary(name: str, number: int) -> Fault:
     return Fault(f"{name} at a stage boundary", f"after step {number}", ENDS[name], inside=inside)
 
 
-def chain() -> Fault:
-    """One store, killed after its first step, then after its second, and so on."""
-    inside = {"at": NOTE, "act": "SIGKILL"}
-    return Fault("SIGKILL at every stage boundary", "one after the other", "killed", inside=inside, lasting=True)
+def chain(name: str) -> Fault:
+    """One store, ended after its first step, then after its second, and so on."""
+    inside = {"at": NOTE, "act": name}
+    return Fault(f"{name} at every stage boundary", "one after the other", ENDS[name], inside=inside, lasting=True)
 
 
 def committing(table: str, number: int = 1) -> Fault:

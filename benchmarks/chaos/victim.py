@@ -19,6 +19,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 Act = Callable[..., None]  # on the arguments of the call
 NOBODY = 65534
 
@@ -71,6 +73,17 @@ def killing(name: str) -> Act:
     return lambda *_: os.killpg(0, getattr(signal, name))
 
 
+def child(part: str, name: str) -> Act:
+    """The signal to the child whose command line has this part."""
+
+    def send(*_: object) -> None:
+        for process in psutil.Process().children():
+            if part in " ".join(process.cmdline()):
+                process.send_signal(getattr(signal, name))
+
+    return send
+
+
 def later(act: Act, seconds: float) -> Act:
     return lambda *_: threading.Timer(seconds, act).start()
 
@@ -114,6 +127,9 @@ def cut_row(path: Path, *_: object) -> None:
 ACTS: dict[str, Act] = {
     **{name: killing(name) for name in ("SIGKILL", "SIGTERM", "SIGINT")},
     **{f"full at {size}": full(size) for size in (0, 100, 6_000, 40_000, 400_000)},
+    "kill vLLM": child("vllm_child", "SIGKILL"),
+    "stop vLLM": child("vllm_child", "SIGSTOP"),
+    "kill OpenRLHF": child("launcher.py", "SIGKILL"),
     "nobody": nobody,
     "clock back": clock(-3650),
     "clock ahead": clock(3650),
