@@ -1,6 +1,6 @@
 PYTHON := python3 bootstrap.py
 
-.PHONY: setup test fast bench chaos docs lint types format pins package audit
+.PHONY: setup test fast bench chaos chaos-real docs lint types format pins package audit
 setup: ; $(PYTHON)
 test: ; $(PYTHON) -m pytest
 fast: ; $(PYTHON) -m pytest -m "not real"
@@ -15,6 +15,7 @@ bench:
 	$(PYTHON) benchmarks/speed/overhead.py --out build/bench/overhead.json --set prompts.part_size=4 --set iterations=1
 	$(PYTHON) benchmarks/speed/peers.py --out build/bench/peers.json --prompts 4
 chaos: ; $(PYTHON) -m benchmarks.chaos.campaign --out benchmarks/results/chaos.json
+chaos-real: ; $(PYTHON) -m benchmarks.chaos.campaign --real --out benchmarks/results/chaos_real.json
 docs: ; NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --strict && echo build/site/index.html
 lint: ; $(PYTHON) -m ruff check . && $(PYTHON) -m ruff format --check .
 types: ; $(PYTHON) -m mypy
