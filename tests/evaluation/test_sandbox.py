@@ -49,6 +49,18 @@ HOSTILE = {
     ),
     "memory hog": ("def square(x):\n    return len(bytearray(8 << 30))\n", {"out of memory"}),
     "memory hog, slowly": ("def square(x):\n    a = []\n    while True: a.append(bytes(1 << 20))\n", {"out of memory"}),
+    "memory that no limit counts": (
+        "import ctypes\ndef square(x):\n    made = ctypes.CDLL(None).shmget(0, 4096, 0o1600)\n"
+        "    return 0 if made < 0 else x * x\n",
+        {"failed"},
+    ),
+    "calls the kernel as a program of 32 bits": (
+        "import ctypes, mmap, os\ncode = mmap.mmap(-1, 4096, prot=7)\n"
+        "code.write(bytes.fromhex('53b814000000cd805bc3'))\n"  # getpid
+        "call = ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(code)))\n"
+        "def square(x):\n    return x * x if os.uname().machine == 'x86_64' and call() > 0 else 0\n",
+        {"failed", "crashed"},  # crashed: a kernel that was built without them
+    ),
     "huge output": ("def square(x):\n    while True: print('x' * 10000)\n", {"too much output"}),
     "huge answer": ("def square(x):\n    return 'x' * (64 << 20)\n", {"failed", "out of memory"}),
     "sys.exit": ("import sys\ndef square(x):\n    sys.exit(0)\n", {"failed"}),

@@ -9,14 +9,15 @@ How the two are locked in is the first of these that works here; probe.py sees w
     namespaces   own network, mounts, processes and (unless root) users; a root of libraries, read-only; no rights.
     limits       an ordinary process under rlimits, without forks; as root, as a user that no one else is.
 
-Not stopped, whatever the mechanism: a hole in the kernel (there is no system-call filter); reading the libraries of the
-interpreter and the system; using cores and memory up to the limits, memory being counted for each process; seeing the
-arguments it is called with, and so remembering a published test. Under "limits" also, as its protection says: reading
-and writing what the user may, and the network; and unless root: ending the user's other processes, attaching a debugger
-to the checker where the kernel lets a user do so to processes that asked not to be, and sleeping on after its end.
-Not the same as running both in one process: what is no plain data (an object of the program's own class, a generator)
-cannot be answered, and changes that a function makes to its arguments are not seen by the test. Only the standard
-library can be imported. Linux alone.
+Not stopped, whatever the mechanism: a hole in the kernel (the system-call filter refuses System V's memory, semaphores
+and queues alone); reading the libraries of the interpreter and the system; using cores and memory up to the limits,
+memory being counted for each process, and 64 unnamed files of `file_bytes` besides; seeing the arguments it is called
+with, and so remembering a published test. Under "limits" also, as its protection says: reading and writing what the
+user may, and the network; and unless root: ending the user's other processes, attaching a debugger to the checker where
+the kernel lets a user do so to processes that asked not to be, and sleeping on after its end. Not the same as running
+both in one process: what is no plain data (an object of the program's own class, a generator) cannot be answered, and
+changes that a function makes to its arguments are not seen by the test. Only the standard library can be imported.
+Linux alone.
 """
 
 from __future__ import annotations

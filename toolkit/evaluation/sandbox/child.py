@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import builtins
 import ctypes
+import errno
 import json
 import os
 import resource
@@ -32,7 +33,9 @@ READ_ONLY, NO_SUID, NO_DEV, BIND, RECURSIVE, PRIVATE = 1, 2, 4, 4096, 16384, 1 <
 PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}
 CAPSET = {"x86_64": 126, "aarch64": 91}
 MOUNT_SETATTR = 442  # the same on every architecture; Linux 5.12 and later
-DEATH_SIGNAL, DUMPABLE, DROP_BOUND, NO_NEW_PRIVILEGES = 1, 4, 24, 38
+DEATH_SIGNAL, DUMPABLE, SECCOMP, DROP_BOUND, NO_NEW_PRIVILEGES = 1, 4, 22, 24, 38
+# Shared memory, semaphores and queues of System V: no limit counts them, and they outlive the process that made them.
+SYSTEM_V = {"x86_64": (0xC000003E, (29, 64, 68)), "aarch64": (0xC00000B7, (194, 190, 186))}  # the audit's number; calls
 DEVICES = ("null", "zero", "urandom", "random")
 SYSTEM = ("/usr", "/lib", "/lib64", "/etc/ld.so.cache")
 
@@ -116,6 +119,19 @@ def drop_rights(stranger: int) -> None:
     libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0)
     libc.prctl(DUMPABLE, 0, 0, 0, 0)
     libc.prctl(DEATH_SIGNAL, signal.SIGKILL, 0, 0, 0)
+
+
+def refuse_system_v() -> None:
+    """shmget, semget and msgget are refused, and every call in the manner of another architecture (i386, x32)."""
+    architecture, refused = SYSTEM_V[os.uname().machine]
+    load, equal, least, end = 0x20, 0x15, 0x35, 0x06  # of classic BPF; load takes a field of struct seccomp_data
+    tests = [(least, 0x40000000), *((equal, number) for number in refused)]
+    steps = [(load, 0, 0, 4), (equal, 0, len(tests) + 2, architecture), (load, 0, 0, 0)]
+    steps += [(kind, len(tests) - i, 0, value) for i, (kind, value) in enumerate(tests)]  # where true, to the last
+    steps += [(end, 0, 0, 0x7FFF0000), (end, 0, 0, 0x00050000 | errno.EPERM)]  # allowed; refused
+    program = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in steps))
+    told = ctypes.create_string_buffer(struct.pack("@HP", len(steps), ctypes.addressof(program)))
+    called(libc.prctl(SECCOMP, 2, told, 0, 0), "seccomp")
 
 
 def set_limits(job: Job) -> None:
@@ -315,6 +331,7 @@ def main() -> None:
         keep(child, everyone=True)
     os.chdir("/tmp" if job["mechanism"] != "limits" else job["folder"])
     drop_rights(job["stranger"] if root and job["mechanism"] != "bubblewrap" else 0)
+    refuse_system_v()
     set_limits(job)
     sys.set_int_max_str_digits(0)
     play = serve if job["role"] == "program" else check
