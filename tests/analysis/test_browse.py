@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -187,6 +188,25 @@ def test_browse_listens_on_this_machine_alone_and_ends_with_its_server(serve: Se
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=60) == 0
     assert not answers("127.0.0.1", port)
+
+
+def test_the_token_is_in_no_argument_of_the_browser_that_is_opened(
+    serve: Serve, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script, opened = tmp_path / "browser", tmp_path / "opened"
+    script.write_text(f'#!/bin/sh\nread -r page < "${{1#file://}}"\necho "$1 $page" > {opened}.half\n')
+    script.write_text(f"{script.read_text()}mv {opened}.half {opened}\n")
+    script.chmod(0o700)
+    monkeypatch.setenv("BROWSER", f"{script} %s")
+    address, process = serve(plain, "--open")
+    until = time.monotonic() + 60
+    while not opened.exists() and time.monotonic() < until:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 0
+    argument, page = opened.read_text(encoding="utf-8").split(" ", 1)
+    assert (address in argument, address in page) == (False, True)
+    assert not Path(argument.removeprefix("file://")).exists()
 
 
 def answers(host: str, port: int) -> bool:

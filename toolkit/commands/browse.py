@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import webbrowser
 from enum import StrEnum
@@ -72,6 +73,7 @@ def _browse(notebook: Notebook, store: Path, how: tuple[int, bool], as_json: boo
     (port, opens), token = how, secrets.token_urlsafe(24)
     port = _free_port(port)
     server = _serve(find_notebook(notebook), store, port, token)
+    folder = tempfile.TemporaryDirectory(prefix="browse-")
     try:
         _await(server, port)
         address = f"http://{HOST}:{port}/?access_token={token}"
@@ -79,13 +81,14 @@ def _browse(notebook: Notebook, store: Path, how: tuple[int, bool], as_json: boo
         say(f"{notebook} of {store}: {address}\nCtrl+C ends it", row, as_json=as_json)
         sys.stdout.flush()
         if opens:
-            webbrowser.open(address)
+            webbrowser.open(_door(Path(folder.name), address))
         server.wait()
     except KeyboardInterrupt:
         pass
     finally:
         server.terminate()
         server.wait()
+        folder.cleanup()
 
 
 def _serve(notebook: Path, store: Path, port: int, token: str) -> subprocess.Popen[Any]:
@@ -98,6 +101,13 @@ def _serve(notebook: Path, store: Path, port: int, token: str) -> subprocess.Pop
     server.stdin.write(token)
     server.stdin.close()
     return server
+
+
+def _door(folder: Path, address: str) -> str:
+    """A page in this folder of one's own that leads on to the address: a browser's arguments, too, are anyone's."""
+    page = folder / "browse.html"
+    page.write_text(f'<!doctype html><meta http-equiv="refresh" content="0; url={address}">', encoding="utf-8")
+    return page.as_uri()
 
 
 def _await(server: subprocess.Popen[Any], port: int) -> None:
