@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from toolkit.config import Recipe, known_keys, load, parse
 from toolkit.errors import RecipeError
+from toolkit.evaluation.suite import load_suite
 from toolkit.recipes.compare import load_comparison
+from toolkit.recipes.run import find_config
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
 
@@ -36,11 +39,18 @@ def test_the_paper_recipe_holds_the_paper_settings() -> None:
         ({"answers": {"top_p": 1.5}}, "answers.top_p = 1.5"),
         ({"iterations": 0}, "iterations = 0"),
         ({"iterations": "two"}, "iterations = 'two'"),
+        ({"judge": {"key_variable": "JUDGE_CREDS"}}, "judge.key_variable = 'JUDGE_CREDS'"),
     ],
 )
 def test_a_value_out_of_range_is_refused_by_name(data: dict[str, object], told: str) -> None:
     with pytest.raises(RecipeError, match=told.replace(".", r"\.")):
         parse(data)
+
+
+@pytest.mark.parametrize("find", [find_config, load_suite])
+def test_a_file_without_a_name_is_no_recipe_and_no_suite(find: Callable[[Path], object]) -> None:
+    with pytest.raises(RecipeError, match=r"no recipe file|no suite"):
+        find(Path(""))
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,8 @@ from toolkit.provenance import capture, has_gpu, redact, redact_mapping
         ("--logger.wandb.key=0123456789abcdef", "--logger.wandb.key=***"),
         ("--data.prompt_key=prompt", "--data.prompt_key=prompt"),
         ("http://user@host/hf_abcdefgh123", "http://user@host/***"),
+        ("engine.base_url=http://me:my:pass@host:80/v1", "engine.base_url=http://me:***@host:80/v1"),
+        ("http://host:8000/v1?a=1&api-key=abc#x", "http://host:8000/v1?a=1&api-key=***#x"),
     ],
 )
 def test_secrets_of_the_command_line_are_not_kept(argument: str, shown: str) -> None:
@@ -35,6 +37,8 @@ def test_what_the_environment_holds_as_a_secret_is_found_wherever_it_stands(monk
     assert redact_mapping({"engine": {"base_url": "http://0123456789abcdef@host"}}) == {
         "engine": {"base_url": "http://***@host"}
     }
+    monkeypatch.setenv("WANDB_API_KEY", 'a "key" of ö')
+    assert redact_mapping({"options": ['at a "key" of ö'], "k": 1}) == {"options": ["at ***"], "k": 1}
 
 
 def test_a_launch_says_on_what_it_runs_and_is_plain_json() -> None:

@@ -20,6 +20,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from toolkit.errors import RecipeError
+from toolkit.provenance import SECRET_NAME
 from toolkit.records import Sampling
 
 
@@ -67,7 +68,11 @@ class Judge(Section):
         "judge.base_url the name of a served one",
     )
     base_url: str = Field("", description="an OpenAI-compatible chat server that judges; method 'generated' alone")
-    key_variable: str = Field("OPENAI_API_KEY", description="environment variable with that server's key")
+    key_variable: str = Field(
+        "OPENAI_API_KEY",
+        pattern=SECRET_NAME,
+        description="environment variable with that server's key; the end of its name tells that it is to be hidden",
+    )
     method: Literal["generated", "expected", "reward"] = "generated"
     reward: str = Field("", description="FILE.py:FUNCTION for method 'reward' (judgments/reward.py)")
     rubric: str = Field("additive", description="name of a shipped rubric or path of a text file")

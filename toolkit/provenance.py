@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import json
 import os
 import platform
 import re
@@ -25,8 +24,13 @@ PACKAGES = (
 # Any key but a column's name, as the trainer's flags have it: data.prompt_key.
 _COLUMN = "".join(f"(?<!{name}_)" for name in ("prompt", "chosen", "rejected", "input", "output"))
 _SECRET = re.compile(rf"(?i)({_COLUMN}key|token|secret|password)$")
+SECRET_NAME = "(?i)(key|token|secret|password)$"  # how a variable must be named for its value to be hidden
 SHORTEST = 8  # characters of a secret; a shorter one would be found in every other word
 _SECRET_VALUE = re.compile(r"\b(sk|hf|ghp)[-_][A-Za-z0-9_-]{8,}")
+# What an address lets in: //user:PASSWORD@, and ?api_key=VALUE.
+_IN_ADDRESS = re.compile(
+    r"""(?i)(//[^/\s:@"]*:)[^/\s@"']+(?=@)|([?&][\w.-]*(?:key|token|secret|password)=)[^&#\s"']+"""
+)
 
 
 @dataclass(frozen=True)
@@ -78,8 +82,7 @@ def redact(arguments: Sequence[str]) -> tuple[str, ...]:
 
 def redact_mapping(data: Mapping[str, Any]) -> dict[str, Any]:
     """The same for nested settings."""
-    text = json.loads(hidden(json.dumps(data)))
-    return {key: _redact_value(key, value) for key, value in text.items()}
+    return {key: _redact_value(key, value) for key, value in data.items()}
 
 
 def hidden(text: str) -> str:
@@ -87,13 +90,17 @@ def hidden(text: str) -> str:
     held = {value for name, value in os.environ.items() if _SECRET.search(name) and len(value) >= SHORTEST}
     for value in sorted(held, key=len, reverse=True):
         text = text.replace(value, "***")
-    return _SECRET_VALUE.sub("***", text)
+    return _IN_ADDRESS.sub(r"\1\2***", _SECRET_VALUE.sub("***", text))
 
 
 def _redact_value(key: str, value: Any) -> Any:
-    if isinstance(value, dict):
-        return {k: _redact_value(k, v) for k, v in value.items()}
-    return "***" if isinstance(value, str) and value and _SECRET.search(key) else value
+    if isinstance(value, Mapping):
+        return redact_mapping(value)
+    if isinstance(value, list | tuple):
+        return [_redact_value(key, one) for one in value]
+    if isinstance(value, str):
+        return "***" if value and _SECRET.search(key) else hidden(value)
+    return value
 
 
 def _versions() -> dict[str, str]:

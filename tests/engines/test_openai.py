@@ -164,3 +164,15 @@ def test_a_server_that_is_not_there_is_named_without_the_key(tmp_path: Path, mon
 def test_a_recipe_without_an_address_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match=r"engine\.base_url"):
         OpenAIEngine(tmp_path, config.Engine(kind="openai"))
+    with pytest.raises(RecipeError, match="base_url is no address"):
+        OpenAIEngine(tmp_path, config.Engine(kind="openai", base_url="http://local\0host/v1"))
+
+
+def test_a_key_that_a_server_repeats_is_hidden_also_where_its_words_are_cut(
+    server: Server, engine: OpenAIEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUDGE_KEY", "very-secret-of-no-known-form")
+    server.reply = lambda asked: (401, {"error": {"message": "x" * 230 + "very-secret-of-no-known-form"}})
+    with pytest.raises(EngineError, match="xxx") as caught:
+        list(engine.complete([request()]))
+    assert "very" not in str(caught.value)

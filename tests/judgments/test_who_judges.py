@@ -205,7 +205,8 @@ def test_a_served_judge_is_sent_the_conversation_and_its_key_is_kept_out_of_the_
 ) -> None:
     url, asked = server
     monkeypatch.setenv("JUDGE_KEY", "very-secret")
-    judge = {"by": "big-judge", "base_url": url, "method": "generated", "key_variable": "JUDGE_KEY"}
+    judge = {"by": "big-judge", "base_url": url.replace("//", "//me:my-password@"), "method": "generated"}
+    judge["key_variable"] = "JUDGE_KEY"
     path = tmp_path / "s.duckdb"
     run(scripted_recipe(iterations=1, judge=judge), path)
     found = rows(path, "SELECT DISTINCT judge_name AS j, method AS m, status AS s FROM judgments")
@@ -213,3 +214,4 @@ def test_a_served_judge_is_sent_the_conversation_and_its_key_is_kept_out_of_the_
     assert len(asked) == 18 and asked[0]["model"] == "big-judge" and asked[0]["key"] == "Bearer very-secret"
     assert [message["role"] for message in asked[0]["messages"]] == ["system", "user"]  # type: ignore[attr-defined]
     assert b"very-secret" not in path.read_bytes()
+    assert b"my-password" not in path.read_bytes()

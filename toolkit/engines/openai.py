@@ -25,6 +25,7 @@ from toolkit.config import Engine as Settings
 from toolkit.engines.checkpoint import is_trained
 from toolkit.engines.protocol import Completion, Request
 from toolkit.errors import EngineError, RecipeError
+from toolkit.provenance import hidden
 from toolkit.records import Finish, Sampling
 
 Message = Mapping[str, str]
@@ -133,7 +134,12 @@ def _client(settings: Settings, key_variable: str) -> Any:
     from openai import OpenAI
 
     key = os.environ.get(key_variable, "EMPTY")
-    return OpenAI(base_url=settings.base_url, api_key=key, timeout=settings.timeout, max_retries=RETRIES)
+    try:
+        return OpenAI(base_url=settings.base_url, api_key=key, timeout=settings.timeout, max_retries=RETRIES)
+    except Exception as error:  # of the HTTP library, which the client changes from one version to the next
+        raise RecipeError(
+            f"base_url is no address: {error}", where=settings.base_url, remedy="write it as http://localhost:8000/v1"
+        ) from error
 
 
 def _side_by_side(one: Callable[[Asked], Completion], requests: Sequence[Asked], most: int) -> Iterator[Completion]:
@@ -156,7 +162,7 @@ def _boundary(settings: Settings, what: str) -> Iterator[None]:
         yield
     except (openai.OpenAIError, IndexError, TypeError, AttributeError, KeyError, ValueError) as error:
         raise EngineError(
-            f"the server {what}: {type(error).__name__}: {str(error)[:300]}",
+            f"the server {what}: {type(error).__name__}: {hidden(str(error))[:300]}",  # a key that is cut is not found
             where=settings.base_url,
             remedy="check the server's log and its address; finished answers are stored, so run again",
         ) from error

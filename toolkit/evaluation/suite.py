@@ -65,7 +65,7 @@ def run(lab: Lab, model: Model, test: Test) -> Graded:
 
 def load_suite(path: Path, limit: int | None = None) -> tuple[Test, ...]:
     """The tests of a suite file, or of a shipped suite of this name. Raises RecipeError."""
-    places = (path, *(folder / path.with_suffix(".toml").name for folder in SHIPPED))
+    places = (path, *(folder / f"{path.stem}.toml" for folder in SHIPPED))
     file = next((place for place in places if place.is_file()), None)
     if file is None:
         shipped = ", ".join(sorted({known.stem for folder in SHIPPED for known in folder.glob("*.toml")}))

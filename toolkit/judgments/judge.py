@@ -23,6 +23,7 @@ from toolkit.judgments.reward import reward, reward_model
 from toolkit.judgments.rubric import Rubric, load_rubric
 from toolkit.judgments.verdict import parse_verdict
 from toolkit.lab import Lab, Step
+from toolkit.provenance import hidden
 from toolkit.records import Judgment, Model, Prompt, Response
 
 Case = tuple[Judgment, list[dict[str, str]]]  # a request and its conversation
@@ -98,7 +99,7 @@ def judging(lab: Lab, present: Model) -> Model:
     if settings.method == "reward":
         model = reward_model(settings.reward)
     elif settings.base_url:
-        model = Model(settings.by, settings.base_url, f"served:{settings.by}", "served")
+        model = Model(settings.by, hidden(settings.base_url), f"served:{settings.by}", "served")
     elif settings.by == "present":
         return present
     elif settings.by == "past":

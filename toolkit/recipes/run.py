@@ -94,7 +94,7 @@ def execute(recipe: RecipeFunction, options: Options) -> None:
 def find_config(config: Path | None) -> Path:
     """A recipe file: the path as given, or a shipped recipe of this name; 'quick' where none is named."""
     wanted = config or Path("quick")
-    places = [wanted, *(folder / wanted.with_suffix(".toml").name for folder in SHIPPED)]
+    places = [wanted, *(folder / f"{wanted.stem}.toml" for folder in SHIPPED)]
     if found := next((place for place in places if place.is_file()), None):
         return found
     shipped = sorted({path.stem for folder in SHIPPED for path in folder.glob("*.toml")})

@@ -16,7 +16,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from toolkit.errors import InputError, RecipeError
 from toolkit.evaluation.alpaca_eval.judges import Judge, Verdict, preferences
@@ -35,6 +37,7 @@ from toolkit.evaluation.answers import Graded, Questions, answers, keep, mean_sc
 from toolkit.extras import need
 from toolkit.identity import Json
 from toolkit.lab import Lab, Step
+from toolkit.provenance import SECRET_NAME
 from toolkit.reading import read_lines
 from toolkit.records import Item, Model, Prompt, Response, Sampling, Score
 
@@ -59,7 +62,7 @@ class Settings:
     judge: str = "local"
     judge_model: str = ""
     base_url: str = ""
-    key_variable: str = "OPENAI_API_KEY"
+    key_variable: Annotated[str, Field(pattern=SECRET_NAME)] = "OPENAI_API_KEY"
     constrain: bool = False
     limit: int | None = None
     max_tokens: int = 2048
