@@ -41,6 +41,11 @@ def turn(text: str) -> list[dict[str, str]]:
         ({"bos_token": "<|im_start|>", "chat_template": "<|im_start|>" + TEMPLATE}, "two BOS tokens"),
         ({"eos_token": "<|endoftext|>"}, "does not end in EOS"),
         ({"chat_template": TEMPLATE.replace("assistant\n{% endif", "assistant\n<think>{% endif")}, "no token prefix"),
+        ({"chat_template": "{% for %}"}, "TemplateSyntaxError"),
+        ({"chat_template": "{{ raise_exception('no turn of a user') }}"}, "no turn of a user"),
+        ({"chat_template": "{{ 1 / 0 }}"}, "ZeroDivisionError"),
+        ({"chat_template": "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}"}, "RecursionError"),
+        ({"chat_template": "{{ messages.append(1) }}"}, "SecurityError"),
     ],
 )
 def test_a_broken_contract_is_refused_with_the_remedy(tiny_model: Path, changes: dict[str, Any], told: str) -> None:

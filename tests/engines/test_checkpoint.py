@@ -52,6 +52,21 @@ def huge_header(path: Path) -> None:
     (path / "model.safetensors").write_bytes(struct.pack("<Q", 2**60) + b"{}")
 
 
+def long_header(path: Path) -> None:
+    with (path / "model.safetensors").open("wb") as file:
+        file.write(struct.pack("<Q", 2**40 - 8))
+        file.truncate(2**40)  # it takes no room on the disk
+
+
+def endless_shape(path: Path) -> None:
+    header = b'{"w": {"shape": [1.5, 1' + b"0" * 400 + b'], "data_offsets": [0, 4]}}'
+    (path / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
+
+
+def bring_an_adapter(path: Path) -> None:
+    (path / "adapter_config.json").write_text("{}")
+
+
 def garbage_header(path: Path) -> None:
     (path / "model.safetensors").write_bytes(struct.pack("<Q", 4) + b"\xff\xfe\x00{")
 
@@ -76,6 +91,9 @@ def test_parameters_are_counted_over_all_shards_by_the_headers_alone(model: Path
         (cut, "its safetensors header says"),
         (grow, "its safetensors header says"),
         (huge_header, "no valid safetensors header"),
+        (long_header, "no valid safetensors header"),
+        (endless_shape, "no readable safetensors header"),
+        (bring_an_adapter, "an adapter lies beside the weights"),
         (garbage_header, "no readable safetensors header"),
         (bring_code, "its own code"),
     ],

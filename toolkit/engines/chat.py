@@ -15,7 +15,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from toolkit.errors import InputError
 
@@ -59,8 +59,7 @@ class Chat:
         """The conversation as text, up to where the assistant's reply begins, and `reply_start` after it."""
         for message in messages:
             _check_text(message["content"])
-        rendered: str = self.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
-        return rendered + reply_start
+        return self._rendered(messages, add_generation_prompt=True) + reply_start
 
     def tokens(self, messages: Messages, reply_start: str = "") -> tuple[int, ...]:
         """The same as token ids, contents encoded as ordinary text."""
@@ -149,6 +148,14 @@ class Chat:
             return [head + rest for rest in rests]
         return self._ids(texts)
 
+    def _rendered(self, messages: Messages, **how: bool) -> str:
+        try:
+            rendered: str = self.tokenizer.apply_chat_template(list(messages), tokenize=False, **how)
+        except Exception as error:  # a template is a program: whatever jinja, Python or its own raise_exception say
+            said = f"{type(error).__name__}: {str(error)[:200]}"
+            self._broken(f"it does not render a conversation: {said}", "mend it, or use another model's")
+        return rendered
+
     def _ids(self, texts: Sequence[str]) -> list[tuple[int, ...]]:
         encoded = self.tokenizer(texts, add_special_tokens=False, return_attention_mask=False)
         return [tuple(ids) for ids in encoded["input_ids"]]
@@ -179,7 +186,7 @@ class Chat:
         turn = [{"role": "user", "content": "Hello there."}]
         answered = [*turn, {"role": "assistant", "content": "Good morning to you."}]
         prompt = self.tokens(turn)
-        whole = self.encode(self.tokenizer.apply_chat_template(answered, tokenize=False))
+        whole = self.encode(self._rendered(answered))
         bos = self.tokenizer.bos_token_id
         if bos is not None and prompt[:2] == (bos, bos):
             self._broken("the prompt starts with two BOS tokens", "remove BOS from the template or from the tokenizer")
@@ -213,7 +220,7 @@ class Chat:
                 tokens += self.encode(part)
         return tuple(tokens)
 
-    def _broken(self, problem: str, remedy: str) -> None:
+    def _broken(self, problem: str, remedy: str) -> NoReturn:
         raise InputError(f"chat template: {problem}", where=self.path, remedy=remedy)
 
 

@@ -21,6 +21,7 @@ TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json", "added_tokens.json",
     "vocab.json", "merges.txt", "tokenizer.model", "generation_config.json",
 )  # fmt: skip
+LONGEST = 100_000_000  # bytes of a safetensors header, as the format has it
 DAMAGED = "the file was cut off or damaged: copy or train it again"
 OUTCOME = "outcome.json"  # what the trainer said, beside the weights of a finished training
 
@@ -33,6 +34,12 @@ def verify(path: Path, *, trust_remote_code: bool = False) -> None:
             "the checkpoint wants to run its own code (auto_map)",
             where=path / "config.json",
             remedy="read that code; if you trust it, set trust_remote_code = true",
+        )
+    if (path / "adapter_config.json").exists():
+        raise InputError(
+            "an adapter lies beside the weights, which some loaders add to them and others do not",
+            where=path / "adapter_config.json",
+            remedy="merge it into the weights (peft: merge_and_unload), or remove it with its safetensors",
         )
     files = sorted(path.glob("*.safetensors"))
     if not files:
@@ -133,14 +140,14 @@ def _header(file: Path) -> tuple[int, int]:
     with file.open("rb") as opened:
         start = opened.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-        if not 2 <= length <= size - 8:
+        if not 2 <= length <= min(size - 8, LONGEST):
             raise InputError(f"{file.name} has no valid safetensors header", where=file, remedy=DAMAGED)
         try:
             header = json.loads(opened.read(length))
             tensors = [entry for name, entry in header.items() if name != "__metadata__"]
             numbers = sum(math.prod(entry["shape"]) for entry in tensors)
             return numbers, 8 + length + max((entry["data_offsets"][1] for entry in tensors), default=0)
-        except (ValueError, RecursionError, AttributeError, TypeError, LookupError) as error:
+        except (ValueError, RecursionError, AttributeError, TypeError, LookupError, ArithmeticError) as error:
             raise InputError(f"{file.name} has no readable safetensors header", where=file, remedy=DAMAGED) from error
 
 
