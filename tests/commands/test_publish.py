@@ -81,6 +81,10 @@ def test_the_licence_and_id_of_a_base_model_come_from_its_card(
     assert "license: mit\n" in text.split("---")[1]
     assert "base_model: some/base\n" in text.split("---")[1]
     assert "Licence of the base model: mit" in text
+    (snapshot / "README.md").write_text('---\nlicense: "mit\\n\\n# Mine [x](http://a) <img src=x>"\n---\n')
+    with Store(tmp_path / "s.duckdb") as store:
+        text = model_card(store, trained, tmp_path).split("---", 2)[2]
+    assert "\n# Mine" not in text and "](" not in text and "<img" not in text
 
 
 def test_a_changed_checkpoint_is_neither_exported_nor_taken(trained: Model, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from toolkit.errors import StoreError
 from toolkit.provenance import capture
 from toolkit.reporting.json_lines import json_line
 from toolkit.reporting.tables import table
+from toolkit.safe_text import lines
 from toolkit.store.database import Store
 from toolkit.store.serving import DEFAULT as DEFAULT
 from toolkit.store.serving import open_reader
@@ -51,7 +52,7 @@ def end(action: Callable[[], None]) -> None:
 
 def say(text: str, row: Mapping[str, Any], *, as_json: bool) -> None:
     """What a command did: in words, or as one JSON object."""
-    print(json_line(row) if as_json else text)
+    print(json_line(row) if as_json else lines(text))
 
 
 def show(title: str, rows: Sequence[Mapping[str, Any]], *, as_json: bool = False, wide: bool = False) -> None:
@@ -60,4 +61,4 @@ def show(title: str, rows: Sequence[Mapping[str, Any]], *, as_json: bool = False
         for row in rows:
             print(json_line(row))
     else:
-        print(table(title, rows, 0 if wide else CELL).text() if rows else f"{title}: none")
+        print(table(title, rows, 0 if wide else CELL).text() if rows else lines(f"{title}: none"))

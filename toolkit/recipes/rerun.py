@@ -29,7 +29,9 @@ def recipe_of(arguments: Sequence[str], run: str) -> RecipeFunction | None:
 
 
 def command_of(arguments: Sequence[str]) -> str:
-    """What to type to go on."""
+    """What to type to go on; nothing where the store does not tell."""
+    if not arguments:
+        return ""
     script = Path(arguments[0])
     module = script.parent.name == PACKAGE.name and script.parent.parent.name == PACKAGE.parent.name
     start = ["python", "-m", f"toolkit.recipes.{script.stem}"] if module else ["python", str(script)]

@@ -17,6 +17,7 @@ from toolkit.records import Model
 from toolkit.reporting.board.cells import Column, measured
 from toolkit.reporting.board.leaderboard import heads
 from toolkit.reporting.tables import show, table
+from toolkit.safe_text import in_markdown
 from toolkit.store.database import Store
 
 _CHAIN = """
@@ -60,14 +61,15 @@ def model_card(store: Store, model: Model, folder: Path) -> str:
     chain = store.query(_CHAIN, {"model": model.id})
     base = folder / chain[-1]["path"]
     licence, origin = find.licence(base), _origin(base)
+    known = in_markdown(licence or "not known to the toolkit; find it before you publish")
     return "\n".join(
         [
             _front(licence, origin, chain),
-            f"# {model.name}\n",
+            f"# {in_markdown(model.name)}\n",
             f"A causal language model, written by temporal-toolkit {__version__} from its store.\n",
             f"- Model `{model.id}`, weights `{model.weights}`, tokenizer and template `{model.template}`",
-            f"- Base model: {origin}",
-            f"- Licence of the base model: {licence or 'not known to the toolkit; find it before you publish'}\n",
+            f"- Base model: {in_markdown(origin)}",
+            f"- Licence of the base model: {known}\n",
             _lineage(chain),
             _pairs(store, [row["trained on"] for row in chain if row["fingerprint"]]),
             _scores(store, model),

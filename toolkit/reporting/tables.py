@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from toolkit.safe_text import one_line
+from toolkit.safe_text import in_markdown, one_line
 
 
 @dataclass(frozen=True)
@@ -20,20 +20,18 @@ class Table:
 
     def markdown(self, level: int = 2) -> str:
         """A heading of this level and the rows below it."""
-        head = f"{'#' * level} {self.title}"
+        head = f"{'#' * level} {in_markdown(self.title)}"
         if not self.rows:
             return f"{head}\n\nNothing.\n"
-        lines = [head, "", _line(self.columns), _line("---" for _ in self.columns)]
-        return "\n".join([*lines, *(_line(cell.replace("|", "\\|") for cell in row) for row in self.rows)]) + "\n"
+        lines = [head, "", _line(map(in_markdown, self.columns)), _line("---" for _ in self.columns)]
+        return "\n".join([*lines, *(_line(map(in_markdown, row)) for row in self.rows)]) + "\n"
 
     def text(self) -> str:
         """Columns padded to their widest cell, for a terminal or a log."""
-        widths = [max(len(row[i]) for row in (self.columns, *self.rows)) for i in range(len(self.columns))]
-        lines = [
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in (self.columns, *self.rows)
-        ]
-        return "\n".join([self.title, "-" * max(len(line) for line in lines), *lines])
+        rows = [tuple(map(one_line, row)) for row in (self.columns, *self.rows)]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(self.columns))]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        return "\n".join([one_line(self.title), "-" * max(len(line) for line in lines), *lines])
 
 
 def table(title: str, rows: Sequence[Mapping[str, Any]], limit: int = 0) -> Table:

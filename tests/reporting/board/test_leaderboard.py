@@ -221,6 +221,15 @@ def test_the_page_escapes_what_it_was_given_and_loads_nothing(store: Path) -> No
     assert "http" not in text and text.count("<script>") == 1 and "<svg" in text
 
 
+def test_neither_markdown_nor_a_terminal_takes_a_name_for_more_than_text() -> None:
+    column = Column("task", "metric", "{}")
+    row = Row("run", "| [a](http://b)\n\x1b[2J<b>`c`", 0, "", "", {column: Cell(0.5)})
+    board = Board((column,), (row,))
+    assert table_of(board).text().replace("\n", "").isprintable()
+    assert len(table_of(board).text().splitlines()) == 4
+    assert r"| run | \| [a]\(http://b)⏎�[2J&lt;b>\`c\` | 0.5 |  |" in markdown(board).splitlines()
+
+
 def test_the_files_agree(store: Path, tmp_path: Path) -> None:
     made = board(store)
     lines = list(csv.DictReader(io.StringIO(comma(made))))

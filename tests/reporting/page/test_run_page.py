@@ -29,6 +29,7 @@ from toolkit.reporting.page.as_html import as_html
 from toolkit.reporting.page.as_markdown import as_markdown
 from toolkit.reporting.page.parts import Page, ask
 from toolkit.reporting.page.run_page import run_page, write_page
+from toolkit.safe_text import in_markdown
 from toolkit.store.database import Store
 
 Build = Callable[..., Recipe]
@@ -226,10 +227,7 @@ def test_html_and_markdown_hold_the_same_tables_and_sql(diagnosed: Path) -> None
     for table in read.tables:
         assert table.sql in text
         for row in filter(None, table.cells):
-            escaped = [
-                re.sub(r"([\\`*_\[\]])", r"\\\1", cell).replace("&", "&amp;").replace("<", "&lt;") for cell in row
-            ]
-            assert "| " + " | ".join(cell.replace("|", "\\|") for cell in escaped) + " |" in text
+            assert f"| {' | '.join(map(in_markdown, row))} |" in text
 
 
 def test_what_a_model_wrote_is_shown_as_text_and_never_obeyed(diagnosed: Path) -> None:

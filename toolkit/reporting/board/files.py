@@ -18,6 +18,7 @@ from pathlib import Path
 from toolkit.reporting.board.cells import Cell, Column
 from toolkit.reporting.board.leaderboard import Board, Row, heads, merged
 from toolkit.reporting.tables import Table
+from toolkit.safe_text import in_markdown
 
 LEGEND = (
     "Values with 95 % intervals and n. `*` differs from the run's M_0 beyond noise, `~` may be noise: paired tests on "
@@ -59,7 +60,8 @@ def table_of(board: Board) -> Table:
 
 def markdown(board: Board) -> str:
     settings = "\n".join(
-        f"- {head}: `{column.settings}`" for head, column in zip(heads(board.columns), board.columns, strict=True)
+        f"- {in_markdown(head)}: {in_markdown(column.settings)}"
+        for head, column in zip(heads(board.columns), board.columns, strict=True)
     )
     return f"{table_of(board).markdown()}\n{LEGEND}\n\nSettings of every column:\n\n{settings}\n"
 

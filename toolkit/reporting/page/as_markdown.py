@@ -9,8 +9,7 @@ import re
 
 from toolkit.reporting.page.as_html import HOLDS, sentence
 from toolkit.reporting.page.parts import Asked, Example, Figure, Page, Section, Side
-from toolkit.reporting.tables import Table
-from toolkit.safe_text import one_line
+from toolkit.safe_text import in_markdown, one_line
 
 
 def as_markdown(page: Page) -> str:
@@ -36,14 +35,9 @@ def _figure(figure: Figure) -> str:
 
 def _asked(asked: Asked, level: int) -> str:
     """The table and how it is asked for again."""
-    safe = Table(_text(asked.table.title), _cells(asked.table.columns), tuple(map(_cells, asked.table.rows)))
     sql = [_fenced(asked.sql, "sql")] if asked.sql else []
     source = [_text(asked.source)] if asked.source else []
-    return "\n\n".join([safe.markdown(level).rstrip(), *sql, *source])
-
-
-def _cells(cells: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(_text(cell) for cell in cells)
+    return "\n\n".join([asked.table.markdown(level).rstrip(), *sql, *source])
 
 
 def _example(pair: Example) -> str:
@@ -59,8 +53,8 @@ def _side(side: Side) -> str:
 
 
 def _text(words: str) -> str:
-    """One line in which no markup is meant."""
-    return re.sub(r"([\\`*_\[\]])", r"\\\1", one_line(words)).replace("&", "&amp;").replace("<", "&lt;")
+    """One line in which no markup is meant, emphasis neither."""
+    return re.sub(r"([*_])", r"\\\1", in_markdown(words))
 
 
 def _fenced(words: str, language: str = "") -> str:
