@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -10,6 +11,7 @@ import shlex
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,9 +19,12 @@ from typer.testing import CliRunner
 
 from toolkit.__main__ import app
 from toolkit.commands.ask import _sql
+from toolkit.config import parse
 from toolkit.console import described, guarded
-from toolkit.errors import EngineError, InputError, exit_codes
+from toolkit.errors import EngineError, InputError, OutputError, exit_codes
 from toolkit.exchange.importing import import_pairs
+from toolkit.provenance import capture
+from toolkit.records import Score
 from toolkit.store.database import Store
 
 ROOT = Path(__file__).parents[1]
@@ -81,12 +86,21 @@ def test_a_pipe_of_ours_that_breaks_is_a_fault_and_no_reader_gone(capfd: pytest.
 
 
 def test_an_unusable_file_is_an_error_with_a_remedy_and_a_fault_keeps_its_traceback(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert guarded(lambda: (tmp_path / "no" / "file").write_text("x") and None) == InputError.exit_code
     told = capsys.readouterr().err
     assert "No such file or directory" in told
     assert "remedy: " in told
+
+    assert guarded(lambda: Path("~nobody-of-this-name").expanduser() and None) == InputError.exit_code
+    monkeypatch.setattr("sys.stdout", None)  # closed before the start
+    assert guarded(lambda: print("x")) == 0
+
+    def full() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # as print() on a full disk
+
+    assert guarded(full) == OutputError.exit_code
 
     def fault() -> None:
         raise TimeoutError("no file of the user's")
@@ -114,14 +128,20 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = "\x1b]0;owned\x07\x1b[2J\x9b31m \u202e \r\n é"
     row = {"prompt": f"why {text}", "chosen": f"good {text}", "rejected": f"bad {text}", "chosen_model": text}
     (folder / "p.jsonl").write_text(json.dumps(row), encoding="utf-8")
+    launch = replace(capture(text, {}), recipe=parse({"model": "none/none"}).resolved(), id="L")
+    launch = replace(launch, arguments=("toolkit/recipes/temporal.py", text))
+    bare = {**vars(launch), "id": "B", "run": "bare", "started": "2020-01-01T00:00:00+00:00", "arguments": []}
     with Store(folder / "s.duckdb") as store:
         import_pairs(store, folder / "p.jsonl", "set", "L")
+        store.insert("launch", [{**vars(launch), "arguments": list(launch.arguments)}, bare])
+        store.add([Score(row["id"], text, text, {text: text}, 0.5, 1) for row in store.query("FROM model")], launch="L")
     return folder / "s.duckdb"
 
 
 SHOWING = (
     "pairs set", "pairs set --wide", "pairs set --json", "diff set@1 set@1", "sql 'FROM pairs'", "sql 'FROM models'",
-    "sql 'FROM pairs' --json", "sql 'SELECT text::INT FROM responses'", "lineage set --json",
+    "sql 'FROM pairs' --json", "sql 'SELECT text::INT FROM responses'", "lineage set --json", "status", "status bare",
+    "status --json", "leaderboard",
 )  # fmt: skip
 
 
@@ -155,6 +175,23 @@ def test_csv_on_a_terminal_is_made_safe_and_in_a_pipe_is_what_the_store_holds(
         monkeypatch.setattr("sys.stdout", out)
         _sql("SELECT text FROM responses", hostile, "csv", None, wide=False)
         assert ("\x1b" in out.getvalue()) is not terminal
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("SELECT 'infinity'::DATE",), "as table"), (("SELECT 'infinity'::DATE", "--json"), "as json"),
+        (("SELECT 'infinity'::DATE", "--format", "csv"), "as csv"),
+        (("SELECT INTERVAL 1 DAY", "--format", "parquet", "--out", "f.parquet"), "as parquet"),
+        (("SELECT 1", "--format", "parquet", "--out", "."), "Is a directory"), (("SELECT \udcff",), "is not UTF-8"),
+    ],
+)  # fmt: skip
+def test_an_answer_that_a_form_has_no_word_for_is_an_error(
+    hostile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, ["sql", *words, "--store", str(hostile)])
+    assert isinstance(done.exception, SystemExit) and told.lower() in done.stderr.lower()
 
 
 def test_letters_that_the_output_cannot_write_are_spelled_as_json_reads_them(hostile: Path) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import typer
 
-from toolkit.errors import INTERRUPTED, UNREAD, InputError, ToolkitError, exit_codes
+from toolkit.errors import FULL, INTERRUPTED, UNREAD, InputError, OutputError, ToolkitError, exit_codes
 from toolkit.provenance import hidden
 from toolkit.safe_text import lines
 
@@ -68,7 +68,8 @@ def guarded(action: Callable[[], None]) -> int:
     _spell_what_cannot_be_shown()
     try:
         action()
-        sys.stdout.flush()
+        if sys.stdout:  # none where it was closed before the start
+            sys.stdout.flush()
     except ToolkitError as error:
         _print_error(error)
         return error.exit_code
@@ -80,13 +81,25 @@ def guarded(action: Callable[[], None]) -> int:
             raise
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains as it ends
         return UNREAD
-    except OSError as error:
-        if error.filename is None:  # no file of the user's: a fault of ours, whose traceback is wanted
+    except (OSError, RuntimeError) as error:
+        if not (problem := _unusable(error)):
             raise
-        problem = InputError(f"{error.filename}: {error.strerror}", remedy="name a file that can be read or written")
         _print_error(problem)
         return problem.exit_code
     return 0
+
+
+def _unusable(error: OSError | RuntimeError) -> ToolkitError | None:
+    """The error for a file of the user's; None for a fault of ours, whose traceback is wanted."""
+    remedy = "name a file that can be read or written"
+    if isinstance(error, RuntimeError):  # pathlib's, for ~nobody and for links in a circle
+        ours = not str(error).startswith(("Symlink loop", "Could not determine home"))
+        return None if ours else InputError(str(error), remedy=remedy)
+    if error.filename is not None:
+        return InputError(f"{error.filename}: {error.strerror}", remedy=remedy)
+    if error.errno in FULL:
+        return OutputError(f"cannot write: {error.strerror}", where="the output", remedy="free some space")
+    return None
 
 
 def _print_error(error: ToolkitError) -> None:

@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
+FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 INTERRUPTED, UNREAD = 130, 141  # as shells count them: 128 and the number of SIGINT, of SIGPIPE
 
 
@@ -89,7 +89,7 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         full = "free some space and run the same command again: it resumes"
-        remedy = full if error.errno in _FULL else "choose a place with --store where this user may write"
+        remedy = full if error.errno in FULL else "choose a place with --store where this user may write"
         where = error.filename or path
         raise OutputError(f"cannot write: {error.strerror or error}", where=where, remedy=remedy) from error
 

@@ -25,6 +25,8 @@ from typing import IO, Any
 from toolkit.errors import InputError
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
+# The last two are pyarrow's, for a date that Python has none for and for a type that it does not know.
+_UNREADABLE = (OSError, EOFError, zlib.error, csv.Error, ValueError, RecursionError, OverflowError, NotImplementedError)
 BATCH = 1024  # rows that parquet and arrow hand over at a time
 
 
@@ -170,7 +172,7 @@ def _boundary(source: str) -> Iterator[None]:
     """What files, gzip, csv, pyarrow and datasets raise, as one error of ours."""
     try:
         yield
-    except (OSError, EOFError, zlib.error, csv.Error, ValueError, RecursionError) as error:
+    except _UNREADABLE as error:
         raise InputError(
             f"cannot read {source!r}: {type(error).__name__}: {str(error)[:200]}",
             remedy="mend the file, or name a file, a folder of save_to_disk, or a data set that can be reached, "

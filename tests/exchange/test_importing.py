@@ -304,14 +304,19 @@ def test_a_hub_id_is_read_through_datasets(store: Store, monkeypatch: pytest.Mon
 
 
 def test_what_cannot_be_read_is_named(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
     write(tmp_path / "pairs.jsonl", *[PLAIN | {"prompt": f"{i} {i**9}"} for i in range(2000)])
     whole = gzip.compress((tmp_path / "pairs.jsonl").read_bytes())
     (tmp_path / "cut.jsonl.gz").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "a.parquet").write_bytes(b"garbage")
     (tmp_path / "a.xlsx").write_bytes(b"")
+    late = pyarrow.array([2**62], pyarrow.timestamp("us"))
+    parquet.write_table(pyarrow.table({"prompt": ["a"], "chosen": ["b"], "when": late}), tmp_path / "late.parquet")
     for name, words in (
         ("pair.jsonl", "pairs.jsonl"), ("cut.jsonl.gz", "EOFError"),
-        ("a.parquet", "Parquet"), ("a.xlsx", "no reader"),
+        ("a.parquet", "Parquet"), ("late.parquet", "OverflowError"), ("a.xlsx", "no reader"),
     ):  # fmt: skip
         with pytest.raises(InputError, match=words):
             import_pairs(store, tmp_path / name, "set", "L")

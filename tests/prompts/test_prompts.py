@@ -47,6 +47,17 @@ def test_bad_input_names_value_place_and_remedy(tmp_path: Path, name: str, conte
     assert error.value.remedy
 
 
+def test_a_table_with_values_that_python_has_not_is_refused(tmp_path: Path) -> None:
+    import pyarrow
+    from pyarrow import parquet
+
+    columns = {"when": pyarrow.array([2**62], pyarrow.timestamp("us")), "bytes": pyarrow.array([b"\xff"])}
+    for column in (columns["when"], columns["bytes"].view(pyarrow.string())):
+        parquet.write_table(pyarrow.table({"prompt": ["a"], "more": column}), tmp_path / "a.parquet")
+        with pytest.raises(InputError, match="no prompts from"):
+            read(tmp_path / "a.parquet")
+
+
 def test_a_missing_file_names_the_nearest(tmp_path: Path) -> None:
     (tmp_path / "prompts.txt").write_text("a")
     with pytest.raises(InputError, match=r"did you mean 'prompts\.txt'"):

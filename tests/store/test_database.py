@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -94,6 +95,10 @@ def test_garbage_and_unwritable_places_are_named(tmp_path: Path) -> None:
         Store(tmp_path / "file" / "s.duckdb")
     with pytest.raises(StoreError, match="no store"):
         Store(tmp_path / "absent.duckdb", read_only=True)
+    os.mkfifo(tmp_path / "pipe")
+    for name, told in (("", "a folder"), ("pipe", "no ordinary file")):
+        with pytest.raises(StoreError, match=told):
+            Store(tmp_path / name, read_only=True)
 
 
 @pytest.mark.parametrize("name", sorted(queries()))

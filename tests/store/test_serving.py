@@ -173,9 +173,9 @@ def test_garbage_on_the_socket_is_answered_and_harms_nothing(tmp_path: Path) -> 
     with Store(path) as store:
         server = Server(store)
         remote = RemoteStore(path)
-        remote._stream.write(b"garbage\n" + b'{"sql": 3}\n' + b"[]\n")
+        remote._stream.write(b"garbage\n" + b'{"sql": 3}\n' + b"[]\n" + b"[" * 100_000 + b"\n")
         remote._stream.flush()
-        answers = [remote._stream.readline() for _ in range(3)]
+        answers = [remote._stream.readline() for _ in range(4)]
         assert all(b"error" in answer for answer in answers)
         assert count(remote) == 0
         server.close()

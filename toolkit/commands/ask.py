@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, WideOption, end, reading, show
-from toolkit.errors import InputError, RecipeError, StoreError
+from toolkit.errors import InputError, OutputError, RecipeError, StoreError
 from toolkit.reporting.json_lines import json_line
 from toolkit.safe_text import lines, one_line
 from toolkit.store import lineage as tracing
@@ -59,7 +60,9 @@ def _sql(statement: str, path: Path, form: str, out: Path | None, wide: bool) ->
         raise RecipeError("--format parquet needs a file", remedy="name it with --out")
     with reading(path) as store:
         if statement:
-            _write(store.arrow(statement), form, out, wide)
+            answer = store.arrow(statement)
+            with _expressed(form, out):
+                _write(answer, form, out, wide)
         else:
             _shell(store)
 
@@ -90,6 +93,21 @@ def _write_lines(answer: Any, out: Path | None) -> None:
         file.writelines(f"{json_line(row)}\n" for batch in answer.to_batches() for row in batch.to_pylist())
 
 
+@contextlib.contextmanager
+def _expressed(form: str, out: Path | None) -> Iterator[None]:
+    """What a form has no word for, a year above 9999 for example, and what a file does not take, as errors of ours."""
+    try:
+        yield
+    except OSError as error:
+        if out is None:
+            raise
+        told = f"cannot write: {error.strerror or error}"
+        raise OutputError(told, where=out, remedy="name another file with --out") from error
+    except (OverflowError, ValueError, NotImplementedError) as error:
+        told = f"a value that cannot be written as {form}: {error}"
+        raise StoreError(told, remedy="ask for it as text: column::VARCHAR") from error
+
+
 def _shell(store: Store) -> None:
     """Statements ended by a semicolon, until the end of input. `.views` lists what there is."""
     with contextlib.suppress(ImportError):
@@ -102,7 +120,9 @@ def _shell(store: Store) -> None:
         waiting = f"{waiting}\n{line}".strip()
         if waiting.endswith(";"):
             try:
-                _write(store.arrow(waiting), "table", None, wide=False)
+                answer = store.arrow(waiting)
+                with _expressed("table", None):
+                    _write(answer, "table", None, wide=False)
             except StoreError as error:
                 print(f"error: {lines(error.problem)}", file=sys.stderr)
             waiting = ""
@@ -110,7 +130,7 @@ def _shell(store: Store) -> None:
 
 def _line(prompt: str) -> str | None:
     try:
-        return input(prompt)
+        return input(prompt) if sys.stdin else None
     except EOFError:
         return None
 

@@ -143,14 +143,15 @@ def _check(text: str, place: str) -> None:
         raise InputError(f"a lone surrogate in prompt {one_line(text, 60)!r}", where=place, remedy="write valid UTF-8")
 
 
-def _dataset(path: Path, settings: Settings) -> Any:
+def _dataset(path: Path, settings: Settings) -> Iterator[Any]:
     import datasets
 
     try:
         if path.suffix in LOADERS:
-            return datasets.load_dataset(LOADERS[path.suffix], data_files=str(path), split="train")
-        return datasets.load_dataset(settings.source, split=settings.split)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+            yield from datasets.load_dataset(LOADERS[path.suffix], data_files=str(path), split="train")
+        else:
+            yield from datasets.load_dataset(settings.source, split=settings.split)
+    except (OSError, ValueError, OverflowError, datasets.exceptions.DatasetsError) as error:  # Overflow: of a date
         raise InputError(
             f"no prompts from {settings.source!r}: {type(error).__name__}: {str(error)[:200]}",
             where="prompts.source",

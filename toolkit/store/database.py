@@ -25,6 +25,7 @@ from typing import Any
 import duckdb
 
 from toolkit.errors import StoreError, StoreLocked
+from toolkit.safe_text import one_line
 from toolkit.store.rows import Table, table_of
 
 _HERE = Path(__file__).parent
@@ -55,8 +56,9 @@ class Store:
             _make_folder(path)
         if path is not None and read_only and not path.exists():
             raise StoreError(f"no store {path}", remedy="run a recipe first, or name the file with --store")
-        if path is not None and path.is_dir():
-            raise StoreError(f"{path} is a folder", remedy=f"name a file with --store, for example {path}/store.duckdb")
+        if path is not None and path.exists() and not path.is_file():  # a pipe would be waited for without an end
+            what = "a folder" if path.is_dir() else "no ordinary file"
+            raise StoreError(f"{path} is {what}", remedy="name a file with --store, for example runs/store.duckdb")
         if path is not None and not path.exists():
             _create(path)
         with boundary(path):
@@ -133,6 +135,10 @@ class Store:
     def arrow(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> Any:
         """The answer to one reading statement as a pyarrow.Table. Raises StoreError for any other statement."""
         with boundary(self.path):
+            if any(
+                "\ud800" <= letter <= "\udfff" for letter in sql
+            ):  # bytes of a command line, as Python hands them on
+                raise StoreError(f"the statement {one_line(sql, 60)!r} is not UTF-8", remedy=ASK)
             statements = duckdb.extract_statements(sql)
             if len(statements) != 1 or statements[0].type not in _READING:
                 kinds = ", ".join(str(statement.type).rpartition(".")[2] for statement in statements) or "nothing"

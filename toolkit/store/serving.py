@@ -66,7 +66,7 @@ class Server:
                 table = snapshot.arrow(asked["sql"], asked["parameters"])
         except StoreError as error:
             return {"error": error.problem}, b""
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             return {"error": f"not a query: {error}"}, b""
         return {}, _pack(table)
 
