@@ -26,6 +26,7 @@ from toolkit.errors import InputError
 from toolkit.progress import Progress
 from toolkit.provenance import Launch
 from toolkit.records import Comparison, Judgment, Metric, Model, Response
+from toolkit.safe_text import one_line
 from toolkit.store.database import Store
 from toolkit.store.serving import Server
 
@@ -140,7 +141,8 @@ class Lab:
         if new := not self.engines.has(model.id):
             with self.timing("check_seconds"):
                 self.unchanged(model)
-            print(f"{self.iteration} starting {self.recipe.engine.kind} with {model.name}", file=sys.stderr, flush=True)
+            told = f"{self.iteration} starting {self.recipe.engine.kind} with {one_line(model.name)}"
+            print(told, file=sys.stderr, flush=True)
         with self.timing("start_seconds"):
             engine = self.engines.get(model.id, self.path(model))
         self._starting |= new and isinstance(engine, Starting)
@@ -187,7 +189,7 @@ class Lab:
         kind = type(requests[0]) if requests else Response
         found = self.store.find(kind, [request.id for request in requests])
         missing = [request for request in requests if request.id not in found]
-        progress = Progress(f"{self.iteration} {label}", len(requests), len(found))
+        progress = Progress(one_line(f"{self.iteration} {label}"), len(requests), len(found))
         cached = len(found)
         if self.planning:
             self.foresee(request.id for request in missing)

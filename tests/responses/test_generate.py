@@ -40,6 +40,16 @@ def test_an_answer_belongs_to_its_prompt_and_draw_in_whatever_order_it_comes(
     assert len({(answer.prompt, answer.text) for answer in answers}) == len(answers)
 
 
+def test_a_models_name_acts_on_no_terminal(
+    scripted_recipe: Callable[..., Recipe], capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = scripted_recipe()
+    with Lab(recipe, Store(None), capture("test", {})) as lab:
+        generate(lab, lab.model(recipe.model, "\x1b[2Jmine\r"), [Prompt("a question?")])
+    told = capsys.readouterr().err
+    assert told.count("mine") > 1 and told.replace("\n", "").isprintable()
+
+
 def test_the_tokenizer_is_loaded_while_the_engine_starts(
     scripted_recipe: Callable[..., Recipe], monkeypatch: pytest.MonkeyPatch
 ) -> None:

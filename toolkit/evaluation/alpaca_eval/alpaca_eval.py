@@ -40,6 +40,7 @@ from toolkit.lab import Lab, Step
 from toolkit.provenance import SECRET_NAME
 from toolkit.reading import read_lines
 from toolkit.records import Item, Model, Prompt, Response, Sampling, Score
+from toolkit.safe_text import one_line
 
 TASK = "alpaca_eval"
 METRIC = "preference"
@@ -212,7 +213,7 @@ def _rates(sitting: Sitting, said: Sequence[Response], items: Sequence[Item]) ->
     ]
     found = win_rates(outputs, sitting.exam.references, annotations, sitting.control)
     if found.remark:
-        print(f"{TASK} of {sitting.model.name}: {found.remark}", file=sys.stderr, flush=True)
+        print(f"{TASK} of {one_line(sitting.model.name)}: {found.remark}", file=sys.stderr, flush=True)
     return found
 
 
