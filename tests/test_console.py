@@ -149,7 +149,7 @@ SHOWING = (
 def test_what_a_model_said_reaches_a_terminal_as_plain_text_in_answers_and_in_errors(hostile: Path, line: str) -> None:
     done = CliRunner().invoke(app, [*shlex.split(line), "--store", str(hostile)])
     told = done.stdout + done.stderr
-    assert told.replace("\n", "").isprintable()
+    assert told and told.replace("\n", "").isprintable()
     if "--json" in line:
         assert all(json.loads(row) for row in done.stdout.splitlines())
 

@@ -16,8 +16,8 @@ from toolkit.provenance import capture, has_gpu, redact, redact_mapping
         ("answers.k=4", "answers.k=4"),
         ("--logger.wandb.key=0123456789abcdef", "--logger.wandb.key=***"),
         ("--data.prompt_key=prompt", "--data.prompt_key=prompt"),
-        ("http://user@host/hf_abcdefgh123", "http://user@host/***"),
-        ("engine.base_url=http://me:my:pass@host:80/v1", "engine.base_url=http://me:***@host:80/v1"),
+        ("http://user@host/hf_abcdefgh123", "http://***@host/***"),
+        ("engine.base_url=http://me:my:p@ss@host:80/v1", "engine.base_url=http://***@host:80/v1"),
         ("http://host:8000/v1?a=1&api-key=abc#x", "http://host:8000/v1?a=1&api-key=***#x"),
     ],
 )

@@ -27,10 +27,8 @@ _SECRET = re.compile(rf"(?i)({_COLUMN}key|token|secret|password)$")
 SECRET_NAME = "(?i)(key|token|secret|password)$"  # how a variable must be named for its value to be hidden
 SHORTEST = 8  # characters of a secret; a shorter one would be found in every other word
 _SECRET_VALUE = re.compile(r"\b(sk|hf|ghp)[-_][A-Za-z0-9_-]{8,}")
-# What an address lets in: //user:PASSWORD@, and ?api_key=VALUE.
-_IN_ADDRESS = re.compile(
-    r"""(?i)(//[^/\s:@"]*:)[^/\s@"']+(?=@)|([?&][\w.-]*(?:key|token|secret|password)=)[^&#\s"']+"""
-)
+# What an address lets in: ://NAME:PASSWORD@, or ://TOKEN@, and ?api_key=VALUE.
+_IN_ADDRESS = re.compile(r"""(?i)(://)[^/?#\s"']+(?=@)|([?&][\w.-]*(?:key|token|secret|password)=)[^&#\s"']+""")
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,11 @@ from toolkit.config import Recipe
 from toolkit.engines.protocol import Completion, Request
 from toolkit.engines.scripted import ScriptedEngine
 from toolkit.errors import GateError, InputError, JudgeError, RecipeError
+from toolkit.judgments.judge import judging
 from toolkit.lab import Lab
 from toolkit.provenance import capture
 from toolkit.recipes.self_rewarding import self_rewarding
+from toolkit.records import Model
 from toolkit.store.database import Store
 
 Build = Callable[..., Recipe]
@@ -205,8 +207,7 @@ def test_a_served_judge_is_sent_the_conversation_and_its_key_is_kept_out_of_the_
 ) -> None:
     url, asked = server
     monkeypatch.setenv("JUDGE_KEY", "very-secret")
-    judge = {"by": "big-judge", "base_url": url.replace("//", "//me:my-password@"), "method": "generated"}
-    judge["key_variable"] = "JUDGE_KEY"
+    judge = {"by": "big-judge", "base_url": url, "method": "generated", "key_variable": "JUDGE_KEY"}
     path = tmp_path / "s.duckdb"
     run(scripted_recipe(iterations=1, judge=judge), path)
     found = rows(path, "SELECT DISTINCT judge_name AS j, method AS m, status AS s FROM judgments")
@@ -214,4 +215,10 @@ def test_a_served_judge_is_sent_the_conversation_and_its_key_is_kept_out_of_the_
     assert len(asked) == 18 and asked[0]["model"] == "big-judge" and asked[0]["key"] == "Bearer very-secret"
     assert [message["role"] for message in asked[0]["messages"]] == ["system", "user"]  # type: ignore[attr-defined]
     assert b"very-secret" not in path.read_bytes()
-    assert b"my-password" not in path.read_bytes()
+
+
+def test_the_address_of_a_served_judge_is_stored_without_its_password(scripted_recipe: Build) -> None:
+    judge = {"by": "big-judge", "base_url": "http://me:my-password@judge/v1", "method": "generated"}
+    with Lab(scripted_recipe(judge=judge), Store(None), capture("test", {})) as lab:
+        judging(lab, Model.external("present"))
+        assert lab.store.query("SELECT path FROM model") == [{"path": "http://***@judge/v1"}]

@@ -96,9 +96,11 @@ def test_garbage_and_unwritable_places_are_named(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="no store"):
         Store(tmp_path / "absent.duckdb", read_only=True)
     os.mkfifo(tmp_path / "pipe")
+    held = os.open(tmp_path / "pipe", os.O_RDWR)  # else it would be waited for
     for name, told in (("", "a folder"), ("pipe", "no ordinary file")):
         with pytest.raises(StoreError, match=told):
             Store(tmp_path / name, read_only=True)
+    os.close(held)
 
 
 @pytest.mark.parametrize("name", sorted(queries()))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,7 +26,6 @@ _SETS = """SELECT
 FROM run_sets s JOIN pair_set p ON p.id = s.pair_set WHERE s.run = {run} ORDER BY s.iteration, s.position"""
 _LAUNCH = """SELECT id, started, commit_hash, recipe, versions, hardware FROM launch
 WHERE run = {run} ORDER BY started DESC LIMIT 1"""
-_USER = re.compile(r"(?<=://)[^/@\s\"]+@")  # a name and password in an address
 
 
 def evaluation(scope: Scope) -> Section:
@@ -102,9 +100,7 @@ def _flat(data: Mapping[str, Any], above: str = "") -> dict[str, str]:
         if isinstance(value, Mapping) and value:
             made |= _flat(value, f"{above}{key}.")
         else:
-            made[above + key] = _USER.sub(
-                "***@", value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            )
+            made[above + key] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return made
 
 
