@@ -60,6 +60,15 @@ def test_a_half_saved_checkpoint_is_kept_where_it_may_be_another_stores(path: Pa
     assert not (path.parent / LEFT[0]).exists()
 
 
+def test_nothing_that_a_link_leads_to_is_removed(path: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    (elsewhere / "checkpoint").mkdir()
+    (path.parent / "trainings" / "linked").symlink_to(elsewhere)
+    assert "linked" in doctor(path, "--fix")
+    assert (elsewhere / "checkpoint").exists()
+    assert not (path.parent / LEFT[-1]).exists()
+
+
 def test_a_checkpoint_that_is_gone_or_damaged_is_named_with_its_model(path: Path) -> None:
     (weights,) = (file for file in path.parent.glob("models/*/model.safetensors") if "stray" not in str(file))
     weights.write_bytes(weights.read_bytes()[:-1])

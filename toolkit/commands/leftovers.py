@@ -82,7 +82,9 @@ def _half_saved(store: Store) -> Iterator[Leftover]:
     for name in HALF_SAVED:
         for path in sorted(store.path.parent.glob(f"trainings/*/{name}")):
             if path.parent.name not in known:
-                yield Leftover(path, "half saved by a training that was killed; the same command trains again", alone)
+                inside = path.resolve().is_relative_to(store.path.parent.resolve())  # what a link leads to is another's
+                what = "half saved by a training that was killed; the same command trains again"
+                yield Leftover(path, what, alone and inside)
 
 
 def _is_store(file: Path) -> bool:
