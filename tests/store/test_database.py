@@ -117,3 +117,9 @@ def test_a_shipped_query_says_what_it_answers_and_runs_on_an_empty_store(name: s
 def test_an_unknown_query_lists_the_known_ones() -> None:
     with Store(None) as store, pytest.raises(StoreError, match="role_mix"):
         store.named("rolemix")
+
+
+def test_columns_of_one_name_are_all_in_the_answer(tmp_path: Path) -> None:
+    with Store(tmp_path / "s.duckdb") as store:
+        answer = store.arrow("SELECT 1 AS a, 2 AS a, 3 AS a_1, 4 AS a")
+    assert answer.to_pylist() == [{"a": 1, "a_2": 2, "a_1": 3, "a_3": 4}]

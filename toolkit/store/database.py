@@ -12,6 +12,7 @@ Views for people (plural names) are `views.sql`; questions with a name are `quer
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -133,11 +134,10 @@ class Store:
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
     def arrow(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> Any:
-        """The answer to one reading statement as a pyarrow.Table. Raises StoreError for any other statement."""
+        """The answer to one reading statement as a pyarrow.Table; columns of one name become a, a_1. Raises StoreError
+        for any other statement."""
         with boundary(self.path):
-            if any(
-                "\ud800" <= letter <= "\udfff" for letter in sql
-            ):  # bytes of a command line, as Python hands them on
+            if re.search("[\ud800-\udfff]", sql):  # bytes of a command line, as Python hands them on
                 raise StoreError(f"the statement {one_line(sql, 60)!r} is not UTF-8", remedy=ASK)
             statements = duckdb.extract_statements(sql)
             if len(statements) != 1 or statements[0].type not in _READING:
@@ -149,7 +149,8 @@ class Store:
             # What a SELECT or an EXPLAIN ANALYZE may hold, a DELETE for example, is refused by the transaction.
             self._db.execute("BEGIN TRANSACTION READ ONLY")
             try:
-                return self._db.sql(sql, params=parameters or None).to_arrow_table()
+                answer = self._db.sql(sql, params=parameters or None).to_arrow_table()
+                return answer.rename_columns(_apart(answer.column_names))
             finally:
                 self._db.execute("ROLLBACK")
 
@@ -292,6 +293,15 @@ def _locked(path: Path | None, holder: int) -> StoreLocked:
         remedy=f"{remedy}, or give this one another file with --store",
         holder=holder,
     )
+
+
+def _apart(names: Sequence[str]) -> list[str]:
+    """The names, a number behind those that were there before: rows are dictionaries wherever they are shown."""
+    taken: list[str] = []
+    for name in names:
+        free = (f"{name}_{i}" if i else name for i in itertools.count())
+        taken.append(next(new for new in free if new not in taken and (new == name or new not in names)))
+    return taken
 
 
 def _make_folder(path: Path) -> None:
