@@ -41,7 +41,7 @@ SIGNALS: tuple[tuple[str, Under], ...] = (
 
 @dataclass(frozen=True)
 class Series:
-    """The finite values of one metric over one set or control, sorted; missing: how many were not finite."""
+    """The finite values of one metric over one set or control, sorted; missing: how many of its pairs have none."""
 
     key: Summary
     values: tuple[float, ...]
@@ -51,14 +51,16 @@ class Series:
 def series(store: Store, run: str) -> list[Series]:
     """Every metric of every set and control of a run."""
     rows = store.query(
-        "SELECT pair_set, control, metric, under, model, count(*) FILTER (value IS NULL) AS missing, "
+        "WITH whole AS (SELECT pair_set, control, count(*) AS pairs FROM compared GROUP BY ALL) "
+        "SELECT v.pair_set, v.control, metric, under, model, any_value(w.pairs) - count(value) AS missing, "
         "list(value ORDER BY value) FILTER (value IS NOT NULL) AS found "
-        "FROM pair_values WHERE run = ? GROUP BY ALL ORDER BY ALL",
+        "FROM pair_values v JOIN whole w ON w.pair_set = v.pair_set AND w.control = replace(v.control, 'shuffled', '') "
+        "WHERE run = ? GROUP BY ALL ORDER BY ALL",
         [run],
     )
     made = []
     for row in rows:
-        values = tuple(float(value) for value in row["found"] or ())
+        values = tuple(float(value) + 0.0 for value in row["found"] or ())  # -0.0 becomes 0.0: the two have no order
         content = content_id("values", [repr(value) for value in values] + [str(row["missing"])])
         key = Summary(row["pair_set"], row["control"], row["metric"], row["under"], row["model"], SETTINGS, content)
         made.append(Series(key, values, row["missing"]))

@@ -301,15 +301,21 @@ member AS (
     JOIN compared c ON c.pair_set = s.pair_set
     LEFT JOIN pair x ON x.id = c.pair
 ),
+way AS (  -- of judging: who, how and by which rubric; the ids are told where several have one name, as every run's M_1
+    SELECT
+        x.*, n.name || '/' || x.method || CASE WHEN count(*) OVER (PARTITION BY n.name, x.method) > 1
+            THEN concat('/', x.judge[:6], '/' || x.rubric[:6]) ELSE '' END AS name
+    FROM (SELECT DISTINCT judge, method, rubric FROM judgment WHERE score IS NOT NULL) x JOIN model n ON n.id = x.judge
+),
 judged AS (  -- by every judge that scored both sides; own: the judge and method that ordered the pairs
     SELECT
-        m.run, m.pair_set, m.control, m.chosen, m.rejected, n.name || '/' || w.method AS judge,
+        m.run, m.pair_set, m.control, m.chosen, m.rejected, y.name AS judge,
         coalesce(w.judge = m.judge AND w.method = m.method, false) AS own, w.score - l.score AS gap
     FROM member m
     JOIN answer_scores w ON w.response = m.chosen
     JOIN answer_scores l ON l.response = m.rejected AND l.judge = w.judge AND l.method = w.method
         AND l.rubric IS NOT DISTINCT FROM w.rubric
-    JOIN model n ON n.id = w.judge
+    JOIN way y ON y.judge = w.judge AND y.method = w.method AND y.rubric IS NOT DISTINCT FROM w.rubric
 ),
 ranked AS (
     SELECT m.run, m.pair_set, m.control, m.chosen, m.rejected, w.rank - l.rank AS rank_gap
