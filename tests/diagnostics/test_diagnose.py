@@ -96,14 +96,16 @@ def test_gradients_after_training_are_measured_where_asked(path: Path) -> None:
 def test_what_another_recipe_asked_for_changes_no_number_of_a_run(
     path: Path, scripted_recipe: Build, network_model: Path
 ) -> None:
-    """Both ask M_0 for the same answers, and its verdicts on temporal's past are in the store before the baseline's."""
+    """Both ask M_0 for the same answers, and its verdicts on temporal's past are in the store before the baseline's; a
+    third, of another seed, asks it for other answers to the same prompts."""
     diagnosed(path)
     numbers = "FROM pair_values WHERE run = 'tiny' ORDER BY ALL"
     with Store(path, read_only=True) as store:
         before = store.query(numbers)
-    recipe = scripted_recipe(model=str(network_model), answers={"k": 5}, iterations=1)
-    with Lab(recipe, Store(path), capture("other", recipe.resolved())) as lab:
-        self_rewarding(lab, recipe)
+    for name, own in (("other", {"answers": {"k": 5}}), ("seeded", {"seed": 1})):
+        recipe = scripted_recipe(model=str(network_model), iterations=1, **own)
+        with Lab(recipe, Store(path), capture(name, recipe.resolved())) as lab:
+            self_rewarding(lab, recipe)
     with Store(path, read_only=True) as store:
         assert [row for row in before if row["metric"] == "rank_gap"]
         assert store.query(numbers) == before

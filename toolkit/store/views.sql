@@ -256,14 +256,14 @@ WITH role AS (
     SELECT DISTINCT s.run, s.phase, u.role
     FROM run_sets s JOIN pairs p ON p.pair_set = s.pair_set, LATERAL (VALUES (p.chosen_role), (p.rejected_role)) AS u(role)
 ),
-sets AS (SELECT s.*, l.recipe->'answers' AS asked FROM run_sets s JOIN launch l ON l.id = s.launch),
+sets AS (SELECT s.*, l.recipe->'answers' AS asked, l.recipe->'seed' AS seed FROM run_sets s JOIN launch l ON l.id = s.launch),
 answerer AS (
-    SELECT run, pair_set, phase, asked, 'present' AS role, parent AS model FROM sets
+    SELECT run, pair_set, phase, asked, seed, 'present' AS role, parent AS model FROM sets
     UNION ALL
-    SELECT s.run, s.pair_set, s.phase, s.asked, 'past', n.model
+    SELECT s.run, s.pair_set, s.phase, s.asked, s.seed, 'past', n.model
     FROM sets s JOIN model_names n ON n.run = s.run AND n.name = 'M_0'
     UNION ALL
-    SELECT s.run, s.pair_set, s.phase, s.asked, 'future', f.result
+    SELECT s.run, s.pair_set, s.phase, s.asked, s.seed, 'future', f.result
     FROM sets s JOIN run_sets f ON f.run = s.run AND f.iteration = s.iteration
 ),
 placed AS (
@@ -276,6 +276,9 @@ placed AS (
         AND (r.sampling->>'temperature')::DOUBLE = (a.asked->>'temperature')::DOUBLE
         AND (r.sampling->>'top_p')::DOUBLE = (a.asked->>'top_p')::DOUBLE
         AND (r.sampling->>'max_tokens')::INT = (a.asked->>'max_tokens')::INT
+        AND r.seed = ('0x' || sha256(concat(  -- identity.derive_seed of what generate() derives it from
+            'seed', chr(10), '[', a.seed, ',"', r.prompt, '","', r.model, '","', r.role, '",', r.draw, ']'
+        ))[:8])::BIGINT & 2147483647
         AND r.prompt IN (SELECT p.prompt FROM pairs p WHERE p.pair_set = a.pair_set)
     JOIN answer_scores x ON x.response = r.id
     WINDOW pool AS (PARTITION BY a.run, a.pair_set, x.prompt, x.judge, x.method, x.rubric)
