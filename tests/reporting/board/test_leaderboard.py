@@ -110,6 +110,23 @@ def test_a_win_rate_has_the_interval_of_its_readable_preferences_in_percent(stor
     assert cell.against is not None and cell.against.n == 8 and cell.against.difference == pytest.approx(rate.value)
 
 
+@pytest.mark.parametrize("metric", ["score", "win"])
+def test_a_judged_task_has_the_interval_and_comparison_of_what_its_judge_could_read(store: Path, metric: str) -> None:
+    """As its score, which is the mean of those: an unread verdict is no 0 of ten points."""
+
+    def items(values: list[float | None]) -> list[Item]:
+        return [Item("", "bench", metric, f"q{i}", {"judge": "j"}, None, value) for i, value in enumerate(values)]
+
+    told = [8.0, 9.0, 7.5, 8.5, 9.5, 8.0]
+    add(store, "M_1", items([*told, None, None, None]))
+    add(store, "M_1", [Score("", "bench", metric, {"judge": "j"}, sum(told) / 6, 6)])
+    add(store, "M_0", items([*told, 9.0, 9.0, 9.0]))
+    made = board(store)
+    cell = made.rows[1].cells[next(column for column in made.columns if column.metric == metric)]
+    assert cell.low is not None and cell.high is not None and cell.low < cell.value < cell.high
+    assert cell.against is not None and (cell.against.n, cell.against.difference) == (6, 0.0)
+
+
 def test_a_length_controlled_win_rate_has_the_interval_of_its_stored_standard_error_or_none(store: Path) -> None:
     fitted = Score("", "alpaca_eval", "lc_win_rate", {"judge": "j"}, 3.0, 40)
     error = Score("", "alpaca_eval", "lc_standard_error", {"judge": "j"}, 2.0, 40)

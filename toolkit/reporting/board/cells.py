@@ -1,6 +1,7 @@
 """The figures of a leaderboard's cell: where its interval comes from, and its comparison with M_0.
 
     any score       its items: the mean's interval, and paired tests question by question
+    score, win      of a judged task: its items without those that the judge left unread, as in the score
     win_rate        the items "preference" of its task and settings, in percent; as in alpaca_eval without unread ones
     lc_win_rate     fitted, so no mean of items: 1.96 of alpaca_eval's own standard errors, where one is stored
 
@@ -19,6 +20,7 @@ from toolkit.store.database import Store
 
 NOISE = 0.05  # a corrected p-value above it is not told from noise
 PERCENT = {"win_rate": "preference"}  # a metric in percent: the items it is the mean of, which are shares
+READ = {*PERCENT, "score", "win"}  # metrics of a judge, means of what could be read of it
 DIAGNOSTICS = {
     "preference",  # the win rate again, as a share and with unread replies as lost
     "lc_standard_error",
@@ -86,8 +88,8 @@ def compared(store: Store, past: str, model: str, column: Column) -> Paired | No
 
 
 def _items(store: Store, model: str, column: Column) -> Mapping[str, float]:
-    """Value by question, as shares. One that could not be graded counts as 0, but in a win rate."""
-    readable = "AND value IS NOT NULL" if column.metric in PERCENT else ""
+    """Value by question, as shares. One that could not be graded counts as 0, but where a judge was to be read."""
+    readable = "AND value IS NOT NULL" if column.metric in READ else ""
     sql = (
         "SELECT question, coalesce(value, 0) AS value FROM item "
         f"WHERE model = ? AND task = ? AND metric = ? AND settings::VARCHAR = ? {readable}"
