@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import typer
 
 from toolkit.config import Recipe
 from toolkit.errors import RecipeError
+from toolkit.provenance import Launch, capture
 from toolkit.recipes.compare import (
     WHOLE,
     budget,
@@ -92,6 +95,30 @@ def test_a_second_comparison_makes_nothing(write: Callable[..., Path], tmp_path:
         compare(comparison, tmp_path / "s.duckdb")
     steps = [step for entry in comparison.entries for step in planned(entry, tmp_path / "s.duckdb")]
     assert all(step.cached == step.total for step in steps)
+
+
+def test_a_reader_that_comes_between_two_recipes_ends_no_comparison(
+    write: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page that asks for the state every few seconds would hold the store for reading just when the next begins."""
+    path = tmp_path / "s.duckdb"
+    hold = f"import duckdb, time; held = duckdb.connect({str(path)!r}, read_only=True); print(1, flush=True); time.sleep(9)"
+    readers = []
+
+    def looked_at(name: str, recipe: dict[str, Any]) -> Launch:
+        if path.exists():
+            readers.append(subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+            readers[-1].stdout.readline()  # it is in, or was refused
+        return capture(name, recipe)
+
+    monkeypatch.setattr("toolkit.recipes.compare.capture", looked_at)
+    try:
+        compare(load_comparison(write(temporal={"iterations": 1}, self_rewarding={"iterations": 1})), path)
+    finally:
+        for reader in readers:
+            reader.kill()
+            reader.communicate()
+    assert readers
 
 
 def test_one_recipe_under_two_names_differs_only_by_its_table(write: Callable[..., Path], tmp_path: Path) -> None:

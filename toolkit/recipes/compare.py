@@ -154,9 +154,9 @@ def check_equal(comparison: Comparison, budgets: Mapping[str, Mapping[str, int]]
 
 def compare(comparison: Comparison, store: Path) -> Path:
     """Run every recipe that is not finished, and write the report."""
-    launches = [_run(entry, store) for entry in comparison.entries]
-    with Store(store) as opened_store:
-        return report_comparison(opened_store, comparison.name, launches, store.parent / "reports")
+    with Store(store) as kept:  # from first to last: a reader that came between two recipes would lock out the next
+        launches = [_run(entry, store) for entry in comparison.entries]
+        return report_comparison(kept, comparison.name, launches, store.parent / "reports")
 
 
 def _run(entry: Entry, store: Path) -> Launch:
