@@ -107,7 +107,9 @@ def test_a_reader_that_comes_between_two_recipes_ends_no_comparison(
 
     def looked_at(name: str, recipe: dict[str, Any]) -> Launch:
         if path.exists():
-            readers.append(subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+            readers.append(
+                subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            )
             readers[-1].stdout.readline()  # it is in, or was refused
         return capture(name, recipe)
 

@@ -87,6 +87,15 @@ def test_further_options_are_appended_and_replace_ours() -> None:
     assert "--ds.zero_stage=3" not in words and not any("packing" in word for word in words)
 
 
+@pytest.mark.parametrize(
+    "flag", ["model.beta", "adam.lr", "train.max_epochs", "data.max_len", "ref.model_name_or_path"]
+)
+def test_an_option_that_would_train_something_else_than_the_trainings_id_says_is_refused(flag: str) -> None:
+    """What is trained is known by the recipe's fields: another value would be stored, and found again, as theirs."""
+    with pytest.raises(TrainerError, match=flag):
+        arguments(on_gpu(options={flag: 1}))
+
+
 @pytest.mark.parametrize("sign", [",", "@"])
 def test_a_data_path_that_openrlhf_would_take_apart_is_refused(sign: str) -> None:
     with pytest.raises(TrainerError, match="data path holds"):

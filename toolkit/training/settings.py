@@ -26,6 +26,10 @@ from toolkit.extras import INSTALL
 SUPPORTED = ("0.11.2",)
 Values = dict[str, str | float | bool | tuple[str, ...]]
 DPO, SFT, MERGE = "openrlhf.cli.train_dpo", "openrlhf.cli.train_sft", "openrlhf.cli.lora_combiner"
+# Flags of ours that `trainer.options` may replace: the others decide what is trained.
+MACHINE = {
+    "ds.zero_stage", "ds.attn_implementation", "model.gradient_checkpointing_enable", "logger.tensorboard_dir",
+}  # fmt: skip
 LORA_STAGE = 2  # in stage 3 OpenRLHF saves the adapter as a pickle, which nothing of ours would load
 LAUNCHER = Path(__file__).with_name("launcher.py")
 
@@ -88,7 +92,7 @@ class TrainerJob:
 
 def arguments(job: TrainerJob) -> list[str]:
     """The flags of `train_dpo` or `train_sft`, one `--name=value` each. Raises TrainerError for a path it would
-    misread and for settings that the machine cannot run."""
+    misread, for settings that the machine cannot run, and for an option that replaces what is to be trained."""
     settings, on_cpu = job.settings, job.device == "cpu"
     stage = min(job.trainer.zero_stage, LORA_STAGE) if job.lora.rank else job.trainer.zero_stage
     values: Values = {
@@ -111,7 +115,14 @@ def arguments(job: TrainerJob) -> list[str]:
         "ckpt.output_dir": str(job.trained),
         "logger.tensorboard_dir": str(job.log_dir / "tensorboard"),
     }
-    values |= _adapter(job) | job.trainer.options
+    values |= _adapter(job)
+    if replaced := sorted(values.keys() & job.trainer.options.keys() - MACHINE):
+        raise TrainerError(
+            f"{', '.join(replaced)} would be trained with, and stored as what the recipe asks for",
+            where="trainer.options",
+            remedy="set the recipe's own field: [training], [sft] or [lora]",
+        )
+    values |= job.trainer.options
     return [flag for name, value in values.items() for flag in _flag(name, value)]
 
 
