@@ -1,16 +1,13 @@
 -- Score gap of every pair set by every judge that scored both sides, beside the gap that the set itself states.
 -- A judge's methods and rubrics are kept apart. own_gap: by the scores that ordered the pairs, over the same pairs.
-WITH verdict AS (
-    SELECT response, judge, method, rubric, avg(score) AS score FROM judgment WHERE score IS NOT NULL GROUP BY ALL
-)
 SELECT
     x.pair_set AS "set", x.iteration, m.name AS judge, c.method, b.name AS rubric, count(*) AS pairs,
     avg(c.score - r.score) AS gap, avg(x.gap) AS own_gap, avg(c.score) AS chosen, avg(r.score) AS rejected,
     avg(CASE WHEN c.score > r.score THEN 1 WHEN c.score = r.score THEN 0.5 ELSE 0 END) AS ordered_alike,
     coalesce(bool_and(c.judge = x.judge), false) AS own_judge
 FROM pairs x
-JOIN verdict c ON c.response = x.chosen
-JOIN verdict r
+JOIN answer_scores c ON c.response = x.chosen
+JOIN answer_scores r
     ON r.response = x.rejected AND r.judge = c.judge AND r.method = c.method AND r.rubric IS NOT DISTINCT FROM c.rubric
 JOIN model m ON m.id = c.judge
 LEFT JOIN rubric b ON b.id = c.rubric

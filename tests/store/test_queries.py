@@ -1,0 +1,44 @@
+"""Shipped queries on stores in which they could be misled."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.diagnostics.planted import Turn, plant
+from toolkit.records import Judgment, Model, Sampling
+from toolkit.store.database import Store
+
+# Of the chosen and of the rejected answer, by rubric; None: unreadable.
+BY_RUBRIC = {"of 5": (4.0, 3.0), "of 100": (None, 60.0)}
+
+
+@pytest.fixture
+def store() -> Store:
+    """One pair, whose sides another judge scored by two rubrics of different scale."""
+    made = Store(None)
+    lab = plant(made, [Turn([1.0], [1.0])])
+    (pair,) = made.query("SELECT chosen, rejected FROM pairs")
+    other = Model("other", "", "w", "t")
+    made.add([other], launch=lab.launch.id)
+    for rubric, scores in BY_RUBRIC.items():
+        for response, score in zip((pair["chosen"], pair["rejected"]), scores, strict=True):
+            status = "unreadable" if score is None else "scored"
+            asked = Sampling(1.0, 1.0, 8), 0, 0, "reply", status, "", score
+            made.add([Judgment(response, other.id, rubric, "generated", *asked)], launch=lab.launch.id)
+    return made
+
+
+def test_scores_by_two_rubrics_of_one_judge_flip_no_pair(store: Store) -> None:
+    assert store.named("flipped_by_judge") == []
+
+
+def test_scores_that_differ_by_less_than_a_billionth_are_a_tie_in_judge_gaps(store: Store) -> None:
+    """The mean of 0.1, 0.2 and 0.3 is 0.20000000000000004 in floating point."""
+    (pair,) = store.query("SELECT chosen, rejected FROM pairs")
+    judge = store.query("SELECT id FROM model WHERE name = 'M_1'")[0]["id"]
+    for response, scores in ((pair["chosen"], (0.1, 0.2, 0.3)), (pair["rejected"], (0.2,))):
+        for draw, score in enumerate(scores):
+            asked = Sampling(1.0, 1.0, 8), draw, 0, "reply", "scored", "", score
+            store.add([Judgment(response, judge, "of 1", "generated", *asked)], launch="L")
+    alike = {row["judge"]: row["ordered_alike"] for row in store.named("judge_gaps")}
+    assert alike == {"M_1": 0.5, "other": 1.0}
