@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from toolkit.identity import Json, canonical, content_id, derive_seed, fingerprint
 from toolkit.records import Prompt, Response, Sampling
+from toolkit.store.database import Store
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), {1: 2}, {1, 2}, object(), {"a": [b"x"]}])
@@ -60,6 +61,16 @@ def test_an_answer_does_not_change_the_id_of_its_request() -> None:
     assert replace(asked, text="yes", tokens=2, finish="stop").id == asked.id
     assert replace(asked, draw=1).id != asked.id
     assert replace(asked, role="present").id != asked.id
+
+
+def test_a_temperature_of_0_and_of_0_0_are_one_request_which_is_found_again() -> None:
+    """Python code writes either; the store reads back a float, and an answer under another id is never found."""
+    asked, alike = (
+        Response("p", "m", "exam", 0, Sampling(*how, 8), 7, "x", 1, 1, "stop") for how in ((0, 1), (0.0, 1.0))
+    )
+    with Store(None) as store:
+        store.add([asked], launch="L")
+        assert store.find(Response, [asked.id]) == {asked.id: alike}
 
 
 def test_the_same_content_has_the_same_id_in_another_process_with_another_hash_seed() -> None:

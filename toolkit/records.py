@@ -103,7 +103,8 @@ class Sampling:
     max_tokens: int
 
     def as_json(self) -> dict[str, Json]:
-        return {"temperature": self.temperature, "top_p": self.top_p, "max_tokens": self.max_tokens}
+        # A temperature of 0 is one of 0.0, which is what the store reads back.
+        return {"temperature": float(self.temperature), "top_p": float(self.top_p), "max_tokens": self.max_tokens}
 
 
 @dataclass(frozen=True)
