@@ -181,7 +181,9 @@ def test_references_name_versions_tags_times_and_iterations(store: Store, pairs:
     assert versions.resolve(store, "set@paper").version == 3
 
 
-@pytest.mark.parametrize("reference", ["nothing", "set@9", "set@no-tag", "set@2001-01-01", "set-7", "", "set@"])
+@pytest.mark.parametrize(
+    "reference", ["nothing", "set@9", "set@no-tag", "set@2001-01-01", "set-7", "", "set@", "set@²", "set-²"]
+)
 def test_an_unknown_reference_says_what_there_is(store: Store, pairs: list[Pair], reference: str) -> None:
     freeze(store, pairs)
     with pytest.raises(InputError) as caught:

@@ -105,13 +105,13 @@ def resolve(store: Store, reference: str) -> Version:
     known = versions(store, name)
     if not known and not at:
         head, dash, iteration = name.rpartition("-")
-        known = versions(store, head) if dash and iteration.isdigit() else []
+        known = versions(store, head) if dash and iteration.isdecimal() else []
         known = [version for version in known if version.iteration == int(iteration)]
     if not known:
         raise InputError(_deleted(store, reference) or f"no pair set {reference!r}", remedy=_offer(store))
     if not at:
         return known[-1]
-    if which.isdigit():
+    if which.isdecimal():
         found = [version for version in known if version.version == int(which)]
     else:
         found = _tagged(store, known, which) or _as_of(known, which)
