@@ -164,6 +164,18 @@ def test_answers_of_two_seeds_are_refused_and_nothing_is_left() -> None:
         assert store.query("SELECT count(*) AS n FROM pair") == [{"n": 0}]
 
 
+def test_verdicts_of_two_seeds_are_refused_and_nothing_is_left() -> None:
+    """A run takes the verdicts of its own seed; here their mean over both would be another score."""
+    rng = random.Random(1)
+    answered = answers(rng, 10)
+    judged = verdicts(rng, answered["present"], "halves")
+    with filled(answered, judged) as store:
+        store.add([replace(judged[0], seed=2)], launch="L")
+        with pytest.raises(InputError, match=f"two seeds judged answer {judged[0].response}"):
+            select(store, 1)
+        assert store.query("SELECT count(*) AS n FROM pair") == [{"n": 0}]
+
+
 def test_verdicts_by_two_rubrics_are_no_common_scale() -> None:
     rng = random.Random(1)
     answered = answers(rng, 10)

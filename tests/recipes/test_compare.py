@@ -17,6 +17,8 @@ from toolkit.errors import RecipeError
 from toolkit.provenance import Launch, capture
 from toolkit.recipes.compare import (
     WHOLE,
+    Comparison,
+    Entry,
     budget,
     check_equal,
     compare,
@@ -28,6 +30,7 @@ from toolkit.recipes.compare import (
 )
 from toolkit.reporting.cost.rates import Hardware
 from toolkit.store.database import Store
+from toolkit.training.supervise import start
 
 Build = Callable[..., Recipe]
 ROOT = Path(__file__).parents[2]
@@ -98,29 +101,28 @@ def test_a_second_comparison_makes_nothing(write: Callable[..., Path], tmp_path:
 
 
 def test_a_reader_that_comes_between_two_recipes_ends_no_comparison(
-    write: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    scripted_recipe: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A page that asks for the state every few seconds would hold the store for reading just when the next begins."""
-    path = tmp_path / "s.duckdb"
-    hold = f"import duckdb, time; held = duckdb.connect({str(path)!r}, read_only=True); print(1, flush=True); time.sleep(9)"
-    readers = []
+    path, readers = tmp_path / "s.duckdb", list[subprocess.Popen[bytes]]()
+    hold = f"held = duckdb.connect({str(path)!r}, read_only=True); print(1, flush=True); time.sleep(60)"
 
     def looked_at(name: str, recipe: dict[str, Any]) -> Launch:
-        if path.exists():
-            readers.append(
-                subprocess.Popen([sys.executable, "-c", hold], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-            )
-            readers[-1].stdout.readline()  # it is in, or was refused
+        reader = subprocess.Popen([sys.executable, "-c", f"import duckdb, time; {hold}"], stdout=subprocess.PIPE)
+        readers.append(reader)
+        assert reader.stdout
+        reader.stdout.readline()  # it is in, or was refused
         return capture(name, recipe)
 
     monkeypatch.setattr("toolkit.recipes.compare.capture", looked_at)
+    entries = [Entry(name, start, scripted_recipe(name=name)) for name in ("one", "two")]
     try:
-        compare(load_comparison(write(temporal={"iterations": 1}, self_rewarding={"iterations": 1})), path)
+        compare(Comparison("both", "", tuple(entries)), path)
     finally:
         for reader in readers:
             reader.kill()
             reader.communicate()
-    assert readers
+    assert len(readers) == 2
 
 
 def test_one_recipe_under_two_names_differs_only_by_its_table(write: Callable[..., Path], tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from toolkit.store.database import Store
 
 MOST_SCORE = 1e6  # larger scores need more than 15 digits, and the packed key below more than 63 bits
 MOST_DRAWS = 4096
+REMEDY = "select with toolkit.pairs.pair, which takes the very answers and verdicts of a run"
 SLICE = 8_000_000  # answers; 21 million of them then take 2.9 GB, most of it cached blocks of the file
 
 POOLS = """(
@@ -42,14 +43,15 @@ _VERDICTS = f"judgment j JOIN response r ON r.id = j.response WHERE {_ANSWERS} A
 _MEANS = f"""
 CREATE OR REPLACE TEMP TABLE means AS
 WITH mean AS (
-    SELECT r.rowid AS place, fsum(j.score) / count(*) AS m FROM {_VERDICTS} AND j.score IS NOT NULL GROUP BY ALL
+    SELECT r.rowid AS place, fsum(j.score) / count(j.score) AS m, count(*) > max(j.draw) + 1 AS twice
+    FROM {_VERDICTS} GROUP BY ALL
 ),
 bits AS (SELECT *, CASE WHEN abs(m) < 1e-6 THEN 95 ELSE 75 END AS bits FROM mean),
 wide AS (SELECT *, (abs(m) * power(2, bits))::HUGEINT * 1000000000 AS t FROM bits),
 parted AS (
     SELECT *, t >> bits AS whole, (t & ((1::HUGEINT << bits) - 1)) - (1::HUGEINT << (bits - 1)) AS over FROM wide
 )
-SELECT place, (sign(m) * (whole + (over > 0 OR (over = 0 AND whole & 1 = 1))::INT))::BIGINT AS nanos FROM parted
+SELECT place, (sign(m) * (whole + (over > 0 OR (over = 0 AND whole & 1 = 1))::INT))::BIGINT AS nanos, twice FROM parted
 """
 _EMPTY = """
 CREATE OR REPLACE TEMP TABLE picked (
@@ -160,6 +162,8 @@ def _pick(store: Store, asked: Selection) -> None:
     for number in range(slices):
         part = {**asked.pools, "slices": slices, "slice": number}
         store.query(_MEANS, {**part, "judge": asked.judge})
+        for row in store.query("SELECT r.id FROM means JOIN response r ON r.rowid = place WHERE twice LIMIT 1"):
+            raise InputError(f"verdicts of two seeds judged answer {row['id']}", where="the store", remedy=REMEDY)
         store.query(_PICKED, part)
     store.query("DROP TABLE means")
 
@@ -168,18 +172,17 @@ def check(store: Store, asked: Selection) -> None:
     """Refuse what has no one scale or order: missing pools, scores out of range, two recipes' answers or verdicts."""
     if not asked.pools["present"] or not asked.pools["past"]:
         raise InputError("no model for the present or the past", where="models", remedy="name both by their ids")
-    remedy = "select with toolkit.pairs.pair, which takes the very answers of a run"
     scales = (
         "SELECT count(DISTINCT (rubric, method, sampling)) AS n, max(abs(score)) AS most, "
         f"(SELECT max(r.draw) FROM response r WHERE {POOLS}) AS draw FROM judgment WHERE judge = $judge"
     )
     found = store.query(scales, {**asked.pools, "judge": asked.judge})[0]
     if found["n"] > 1:
-        raise InputError(f"judge {asked.judge} scored in {found['n']} ways: no common scale", remedy=remedy)
+        raise InputError(f"judge {asked.judge} scored in {found['n']} ways: no common scale", remedy=REMEDY)
     if (found["most"] or 0) > MOST_SCORE or (found["draw"] or 0) >= MOST_DRAWS:
         raise InputError(
             f"a score of {found['most']} or draw {found['draw']} is beyond {MOST_SCORE:g} or {MOST_DRAWS}",
-            remedy=remedy,
+            remedy=REMEDY,
         )
     twice = (
         f"SELECT r.prompt, r.role, count(*) AS n, max(r.draw) AS last FROM response r WHERE {POOLS} "
@@ -190,5 +193,5 @@ def check(store: Store, asked: Selection) -> None:
             f"{row['n']} {row['role']} answers to prompt {row['prompt']}, the last of them draw {row['last']}: "
             "two samplings or seeds",
             where="the store",
-            remedy=remedy,
+            remedy=REMEDY,
         )
