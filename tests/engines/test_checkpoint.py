@@ -48,6 +48,13 @@ def bring_code(path: Path) -> None:
     (path / "config.json").write_text(json.dumps({"auto_map": {"AutoModel": "evil.Model"}}))
 
 
+def bring_a_tokenizers_code(path: Path) -> None:
+    """Which OpenRLHF would run: it trusts every tokenizer."""
+    settings = json.loads((path / "tokenizer_config.json").read_text())
+    settings["auto_map"] = {"AutoTokenizer": ["evil.Tokenizer", None]}
+    (path / "tokenizer_config.json").write_text(json.dumps(settings))
+
+
 def huge_header(path: Path) -> None:
     (path / "model.safetensors").write_bytes(struct.pack("<Q", 2**60) + b"{}")
 
@@ -95,6 +102,7 @@ def test_parameters_are_counted_over_all_shards_by_the_headers_alone(model: Path
         (endless_shape, "no readable safetensors header"),
         (bring_an_adapter, "an adapter lies beside the weights"),
         (garbage_header, "no readable safetensors header"),
+        (bring_a_tokenizers_code, "wants to run its own code"),
         (bring_code, "its own code"),
     ],
 )

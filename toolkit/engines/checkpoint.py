@@ -22,19 +22,22 @@ TOKENIZER_FILES = (
     "vocab.json", "merges.txt", "tokenizer.model", "generation_config.json",
 )  # fmt: skip
 LONGEST = 100_000_000  # bytes of a safetensors header, as the format has it
+# What may name code of the checkpoint's own, which OpenRLHF runs unasked: it trusts whatever it loads.
+NAMING_CODE = ("config.json", "tokenizer_config.json", "processor_config.json", "preprocessor_config.json")
 DAMAGED = "the file was cut off or damaged: copy or train it again"
 OUTCOME = "outcome.json"  # what the trainer said, beside the weights of a finished training
 
 
 def verify(path: Path, *, trust_remote_code: bool = False) -> None:
     """Raises InputError unless the directory holds a complete checkpoint that is safe to load."""
-    config = _config(path)
-    if "auto_map" in config and not trust_remote_code:
-        raise InputError(
-            "the checkpoint wants to run its own code (auto_map)",
-            where=path / "config.json",
-            remedy="read that code; if you trust it, set trust_remote_code = true",
-        )
+    _config(path)
+    for file in () if trust_remote_code else (path / name for name in NAMING_CODE):
+        if file.exists() and "auto_map" in _json(file):
+            raise InputError(
+                "the checkpoint wants to run its own code (auto_map)",
+                where=file,
+                remedy="read that code; if you trust it, set trust_remote_code = true",
+            )
     if (path / "adapter_config.json").exists():
         raise InputError(
             "an adapter lies beside the weights, which some loaders add to them and others do not",
