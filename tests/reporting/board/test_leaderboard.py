@@ -127,6 +127,23 @@ def test_a_judged_task_has_the_interval_and_comparison_of_what_its_judge_could_r
     assert cell.against is not None and (cell.against.n, cell.against.difference) == (6, 0.0)
 
 
+def test_several_answers_to_a_question_are_one_item_of_the_interval_and_the_comparison(store: Path) -> None:
+    """Ten answers to each of twelve problems say little more than twelve: they are right or wrong together."""
+
+    def items(right: int) -> list[Item]:
+        names = [f"P{i}" + (f"#{draw}" if draw else "") for i in range(12) for draw in range(10)]
+        values = [float(i < right) for i in range(12) for _ in range(10)]
+        return [Item("", "human_eval", "pass@1", q, {"draws": 10}, None, v) for q, v in zip(names, values, strict=True)]
+
+    add(store, "M_0", items(4))
+    add(store, "M_1", items(6))
+    add(store, "M_1", [Score("", "human_eval", "pass@1", {"draws": 10}, 0.5, 12)])
+    made = board(store)
+    cell, expected = made.rows[1].cells[next(c for c in made.columns if c.metric == "pass@1")], interval([0.0, 1.0] * 6)
+    assert (cell.low, cell.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
+    assert cell.against is not None and (cell.against.n, cell.distinct) == (12, False)
+
+
 def test_a_length_controlled_win_rate_has_the_interval_of_its_stored_standard_error_or_none(store: Path) -> None:
     fitted = Score("", "alpaca_eval", "lc_win_rate", {"judge": "j"}, 3.0, 40)
     error = Score("", "alpaca_eval", "lc_standard_error", {"judge": "j"}, 2.0, 40)

@@ -88,15 +88,17 @@ def compared(store: Store, past: str, model: str, column: Column) -> Paired | No
 
 
 def _items(store: Store, model: str, column: Column) -> Mapping[str, float]:
-    """Value by question, as shares. One that could not be graded counts as 0, but where a judge was to be read."""
+    """Value by question, as shares. One that could not be graded counts as 0, but where a judge was to be read.
+
+    Several answers to one question ("HumanEval/0#2" is its third) are no independent items: their mean is one."""
     readable = "AND value IS NOT NULL" if column.metric in READ else ""
     sql = (
-        "SELECT question, coalesce(value, 0) AS value FROM item "
-        f"WHERE model = ? AND task = ? AND metric = ? AND settings::VARCHAR = ? {readable}"
+        "SELECT regexp_replace(question, '#[0-9]+$', '') AS asked, avg(coalesce(value, 0)) AS value FROM item "
+        f"WHERE model = ? AND task = ? AND metric = ? AND settings::VARCHAR = ? {readable} GROUP BY asked ORDER BY asked"
     )
     metric = PERCENT.get(column.metric, column.metric)
     rows = store.query(sql, [model, column.task, metric, column.settings])
-    return {row["question"]: row["value"] for row in rows}
+    return {row["asked"]: row["value"] for row in rows}
 
 
 def _standard_error(store: Store, model: str, column: Column) -> float | None:
