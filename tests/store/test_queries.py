@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.diagnostics.planted import Turn, plant
+from toolkit.config import Recipe
+from toolkit.lab import Lab, Step
+from toolkit.provenance import capture
 from toolkit.records import Judgment, Model, Sampling
 from toolkit.store.database import Store
 
@@ -42,3 +45,17 @@ def test_scores_that_differ_by_less_than_a_billionth_are_a_tie_in_judge_gaps(sto
             store.add([Judgment(response, judge, "of 1", "generated", *asked)], launch="L")
     alike = {row["judge"]: row["ordered_alike"] for row in store.named("judge_gaps")}
     assert alike == {"M_1": 0.5, "other": 1.0}
+
+
+def test_the_gate_of_another_run_on_the_same_set_is_not_a_runs_own() -> None:
+    """Two recipes that differ in their gate's settings alone make one set of the same pairs, and share its name."""
+    with Store(None) as store:
+        for run, kept in (("one", 3), ("two", 1)):
+            lab = Lab(Recipe(), store, capture(run, {}))
+            lab.note(Step(0, "pair", "pairs", "set@1", 3, 0))
+            lab.note(Step(0, "gate", "token gate", "set@1", 3, 0, stats={"kept": kept}))
+        told = {
+            row["run"]: store.named("run_gate", launch=row["id"])[0]["kept"]
+            for row in store.query("SELECT id, run FROM launch")
+        }
+    assert told == {"one": 3, "two": 1}

@@ -139,7 +139,8 @@ def test_several_answers_to_a_question_are_one_item_of_the_interval_and_the_comp
     add(store, "M_1", items(6))
     add(store, "M_1", [Score("", "human_eval", "pass@1", {"draws": 10}, 0.5, 12)])
     made = board(store)
-    cell, expected = made.rows[1].cells[next(c for c in made.columns if c.metric == "pass@1")], interval([0.0, 1.0] * 6)
+    cell = made.rows[1].cells[next(column for column in made.columns if column.metric == "pass@1")]
+    expected = interval([0.0, 1.0] * 6)
     assert (cell.low, cell.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
     assert cell.against is not None and (cell.against.n, cell.distinct) == (12, False)
 

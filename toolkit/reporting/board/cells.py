@@ -94,7 +94,7 @@ def _items(store: Store, model: str, column: Column) -> Mapping[str, float]:
     readable = "AND value IS NOT NULL" if column.metric in READ else ""
     sql = (
         "SELECT regexp_replace(question, '#[0-9]+$', '') AS asked, avg(coalesce(value, 0)) AS value FROM item "
-        f"WHERE model = ? AND task = ? AND metric = ? AND settings::VARCHAR = ? {readable} GROUP BY asked ORDER BY asked"
+        f"WHERE model = ? AND task = ? AND metric = ? AND settings::VARCHAR = ? {readable} GROUP BY ALL ORDER BY ALL"
     )
     metric = PERCENT.get(column.metric, column.metric)
     rows = store.query(sql, [model, column.task, metric, column.settings])
