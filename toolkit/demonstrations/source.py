@@ -59,8 +59,10 @@ def learned(lab: Lab) -> DemonstrationSet:
 
 
 def keep(lab: Lab, made: DemonstrationSet, drops: Sequence[Drop] = ()) -> None:
-    """Store a set, its answers and what was dropped on the way."""
+    """Store a set, its answers and what was dropped on the way; of a known set nothing but the answers is new."""
     lab.store.add(made.responses, launch=lab.launch.id)
+    if lab.store.query("SELECT id FROM demonstration_set WHERE id = ?", [made.id]):
+        return
     row = {"id": made.id, "name": made.name, "iteration": made.iteration, "fingerprint": made.fingerprint}
     lab.store.insert("demonstration_set", [row | {"size": len(made.responses), "launch": lab.launch.id}])
     lab.store.insert("demonstration", [{"demonstration_set": made.id, "response": r.id} for r in made.responses])
