@@ -8,11 +8,13 @@ commit costs nothing. The hand-off and the trainer's log stay under `trainings/<
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shlex
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -94,12 +96,26 @@ def _known(lab: Lab, training: Training) -> Model | None:
 
 
 def _adopted(lab: Lab, training: Training, task: Task) -> Model:
-    final = lab.folder / "models" / training.id
-    if checkpoint.is_trained(final):
-        return _store(lab, training, task, _left(final))
-    with writing(lab.folder / "trainings" / training.id):
-        outcome = _make(lab, training, task, final)
+    final, work = (lab.folder / place / training.id for place in ("models", "trainings"))
+    with writing(work), _alone(work):
+        outcome = _left(final) if checkpoint.is_trained(final) else _make(lab, task, work, final)
     return _store(lab, training, task, outcome)
+
+
+@contextmanager
+def _alone(work: Path) -> Iterator[None]:
+    """No other process trains there meanwhile: stores in one folder share it, and their runs may ask for the same."""
+    work.mkdir(parents=True, exist_ok=True)
+    with (work / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise TrainerError(
+                "another process makes this training",
+                where=work,
+                remedy="run the same command again when that one has ended: the checkpoint is then taken in",
+            ) from error
+        yield
 
 
 def _left(final: Path) -> Outcome:
@@ -117,9 +133,7 @@ def _left(final: Path) -> Outcome:
     return outcome
 
 
-def _make(lab: Lab, training: Training, task: Task, final: Path) -> Outcome:
-    work = lab.folder / "trainings" / training.id
-    work.mkdir(parents=True, exist_ok=True)
+def _make(lab: Lab, task: Task, work: Path, final: Path) -> Outcome:
     report = _gated(lab, task)
     batch, unseen = effective_batch(len(report.kept), task.settings)
     job = _job(lab, task, batch, work)
