@@ -59,3 +59,24 @@ def test_the_gate_of_another_run_on_the_same_set_is_not_a_runs_own() -> None:
             for row in store.query("SELECT id, run FROM launch")
         }
     assert told == {"one": 3, "two": 1}
+
+
+def test_what_a_run_of_the_same_name_had_made_of_another_model_is_no_part_of_the_newer_one() -> None:
+    """The newer run has come as far as its own M_1; M_2 and the set behind it were made of the older one's."""
+    with Store(None) as store:
+        plant(store, [Turn([1.0, 2.0], [1.0, 1.0]), Turn([1.0, 2.0], [1.0, 1.0])])
+        old = names_and_sets(store)
+        plant(store, [Turn([1.0, 2.0], [2.0, 2.0])])
+        new = names_and_sets(store)
+        plant(store, [Turn([1.0, 2.0], [2.0, 2.0]), Turn([1.0, 2.0], [1.0, 1.0])])
+        whole = names_and_sets(store)
+    assert (list(old[0]), old[1]) == (["M_0", "M_1", "M_2"], {0: "self_rewarding@1", 1: "self_rewarding@2"})
+    assert (list(new[0]), new[1]) == (["M_0", "M_1"], {0: "self_rewarding@3"})
+    assert (list(whole[0]), whole[1]) == (["M_0", "M_1", "M_2"], {0: "self_rewarding@3", 1: "self_rewarding@2"})
+    assert whole[0]["M_2"] != old[0]["M_2"] and whole[0]["M_1"] == new[0]["M_1"] != old[0]["M_1"]
+
+
+def names_and_sets(store: Store) -> tuple[dict[str, str], dict[int, str]]:
+    """Models by their names, and pair sets by iteration, of the one run."""
+    names = {row["name"]: row["model"] for row in store.query("FROM model_names ORDER BY name")}
+    return names, {row["iteration"]: row["pair_set"] for row in store.query("FROM run_sets ORDER BY iteration")}

@@ -3,10 +3,21 @@
 CREATE OR REPLACE VIEW prompts AS FROM prompt;
 CREATE OR REPLACE VIEW models AS
 SELECT m.*, t.pair_set, t.demonstration_set, t.reference FROM model m LEFT JOIN training t ON t.id = m.training;
--- What each run calls its models: M_0, M_f0, M_1 ... A model that two runs both ask for has a name in each.
+-- What each run calls its models: M_0, M_f0, M_1 ... A model that two runs both ask for has a name in each. Where a run
+-- was begun again with other settings, what its earlier launches had made of a model that has lost its name has none.
 CREATE OR REPLACE VIEW model_names AS
-SELECT l.run, s.stats->>'name' AS name, arg_max(s.subject, l.started) AS model
-FROM step s JOIN launch l ON l.id = s.launch WHERE s.stats->>'name' IS NOT NULL GROUP BY ALL;
+WITH RECURSIVE named AS (
+    SELECT l.run, s.stats->>'name' AS name, s.subject AS model, l.started
+    FROM step s JOIN launch l ON l.id = s.launch WHERE s.stats->>'name' IS NOT NULL
+),
+newest AS (SELECT run, name, arg_max(model, started) AS model FROM named GROUP BY ALL),
+kept AS (
+    SELECT n.* FROM newest n LEFT JOIN model m ON m.id = n.model
+    WHERE n.name = 'M_0' OR (n.run, m.parent) NOT IN (SELECT (run, model) FROM named)
+    UNION
+    SELECT n.* FROM newest n JOIN model m ON m.id = n.model JOIN kept k ON k.run = n.run AND k.model = m.parent
+)
+FROM kept;
 CREATE OR REPLACE VIEW responses AS
 SELECT r.*, m.name AS model_name, p.text AS prompt_text, length(r.text) AS characters
 FROM response r JOIN model m ON m.id = r.model JOIN prompt p ON p.id = r.prompt;
@@ -186,7 +197,12 @@ JOIN step n ON n.launch = p.launch AND n.stage = 'train' AND n.position = (
 )
 JOIN model m ON m.id = n.subject
 JOIN training t ON t.id = m.training
-WHERE p.stage = 'pair'
+WHERE p.stage = 'pair' AND (  -- what it was trained from is the run's still, or never had a name in it
+    (l.run, t.parent) IN (SELECT (run, model) FROM model_names)
+    OR (l.run, t.parent) NOT IN (
+        SELECT (x.run, y.subject) FROM step y JOIN launch x ON x.id = y.launch WHERE y.stats->>'name' IS NOT NULL
+    )
+)
 GROUP BY l.run, p.iteration, s.name;
 
 -- What is compared: the pairs of every set (control = ''), and two draws of one model beside them (control = 'draws').
