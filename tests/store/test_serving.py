@@ -189,3 +189,17 @@ def test_an_answer_larger_than_any_buffer_arrives_whole(tmp_path: Path) -> None:
             rows = remote.arrow("SELECT i, repeat('x', 1000) AS x FROM range(20000) t(i)")
         server.close()
     assert rows.num_rows == 20000
+
+
+def test_every_connection_has_the_stores_settings_and_tells_times_in_utc(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader is answered by a connection of its own, and a comparison opens its store beside itself."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    asked = (
+        "SELECT '2026-11-25T12:00:00+00:00'::TIMESTAMPTZ::VARCHAR AS told, "
+        "current_setting('dynamic_or_filter_threshold') AS most"
+    )
+    with Store(tmp_path / "s.duckdb") as store, Store(tmp_path / "s.duckdb") as beside, store.snapshot() as snapshot:
+        told = [one.query(asked) for one in (store, beside, snapshot)]
+    assert told == [[{"told": "2026-11-25 12:00:00+00", "most": 1000}]] * 3

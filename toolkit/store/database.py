@@ -31,12 +31,12 @@ from toolkit.store.rows import Table, table_of
 
 _HERE = Path(__file__).parent
 _CONFIG: dict[str, Any] = {"enable_external_access": False}
-_SETTINGS = (
-    "TimeZone = 'UTC'",
+_SETTINGS = (  # GLOBAL: of every connection, also those that readers and second openings get
+    "GLOBAL TimeZone = 'UTC'",
     "enable_progress_bar = false",  # ours is progress.py
     # Up to so many ids are looked up by the index instead of a scan, those of ON CONFLICT too. With DuckDB's 50
     # a batch of 256 rows took 0.19 s in a table of four million; so it takes 0.013 s.
-    "dynamic_or_filter_threshold = 1000",
+    "GLOBAL dynamic_or_filter_threshold = 1000",
     "lock_configuration = true",
 )
 ASK = "correct the statement; `python -m toolkit sql` is a shell, where .views lists what can be asked"
