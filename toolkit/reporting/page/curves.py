@@ -62,7 +62,7 @@ def _missing(scope: Scope, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     commands = ", ".join(f"python -m toolkit diagnose {run}" for run in absent)
     lost = sum(row["missing"] for row in rows)
     said = [f"Not measured for {', '.join(absent)}: {commands}."] if absent else []
-    return [*said, f"Values that are not finite, and in no mean: {lost}."] if lost else said
+    return [*said, f"Pairs without a finite value, and in no mean: {lost}."] if lost else said
 
 
 def _lines(scope: Scope, rows: Sequence[Mapping[str, Any]]) -> list[Line]:
