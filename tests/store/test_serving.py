@@ -203,3 +203,13 @@ def test_every_connection_has_the_stores_settings_and_tells_times_in_utc(
     with Store(tmp_path / "s.duckdb") as store, Store(tmp_path / "s.duckdb") as beside, store.snapshot() as snapshot:
         told = [one.query(asked) for one in (store, beside, snapshot)]
     assert told == [[{"told": "2026-11-25 12:00:00+00", "most": 1000}]] * 3
+
+
+def test_a_writer_waits_for_the_reader_who_is_just_being_answered(tmp_path: Path) -> None:
+    path = tmp_path / "s.duckdb"
+    Store(path).close()
+    asks = f"held = duckdb.connect({str(path)!r}, read_only=True); print(1, flush=True); time.sleep(0.5)"
+    with subprocess.Popen([sys.executable, "-c", f"import duckdb, time; {asks}"], stdout=subprocess.PIPE) as reader:
+        assert reader.stdout and reader.stdout.readline() == b"1\n"
+        with Store(path) as store:
+            assert store.query("SELECT 1 AS one") == [{"one": 1}]

@@ -17,6 +17,7 @@ import json
 import os
 import re
 import tempfile
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,6 +40,7 @@ _SETTINGS = (  # GLOBAL: of every connection, also those that readers and second
     "GLOBAL dynamic_or_filter_threshold = 1000",
     "lock_configuration = true",
 )
+READER_SECONDS = 2.0
 ASK = "correct the statement; `python -m toolkit sql` is a shell, where .views lists what can be asked"
 READ = "ask with SELECT or FROM; the toolkit alone writes a store"
 _READING = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
@@ -62,8 +64,8 @@ class Store:
             raise StoreError(f"{path} is {what}", remedy="name a file with --store, for example runs/store.duckdb")
         if path is not None and not path.exists():
             _create(path)
+        self._db = _connect(path, read_only)
         with boundary(path):
-            self._db = duckdb.connect(str(path or ":memory:"), read_only=read_only, config=_CONFIG)
             self._settle()
             self._migrate(read_only)
 
@@ -302,6 +304,19 @@ def _apart(names: Sequence[str]) -> list[str]:
         free = (f"{name}_{i}" if i else name for i in itertools.count())
         taken.append(next(new for new in free if new not in taken and (new == name or new not in names)))
     return taken
+
+
+def _connect(path: Path | None, read_only: bool) -> duckdb.DuckDBPyConnection:
+    """A reader holds the file while it is answered, so a writer who finds it locked tries again for a while."""
+    until = time.monotonic() + (0 if read_only else READER_SECONDS)
+    while True:
+        try:
+            with boundary(path):
+                return duckdb.connect(str(path or ":memory:"), read_only=read_only, config=_CONFIG)
+        except StoreLocked:
+            if time.monotonic() >= until:
+                raise
+        time.sleep(0.05)
 
 
 def _make_folder(path: Path) -> None:
