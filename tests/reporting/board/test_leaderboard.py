@@ -116,7 +116,7 @@ def test_a_judged_task_has_the_interval_and_comparison_of_what_its_judge_could_r
     for metric in ("score", "win"):
         blank = Item("", "bench", metric, "", {"judge": "j"})
         for name, rest in (("M_0", [9.0, 9.0, 9.0]), ("M_1", [None, None, None])):
-            add(store, name, [replace(blank, question=f"q{i}", value=value) for i, value in enumerate([*told, *rest])])
+            add(store, name, [replace(blank, question=f"#{i}", value=value) for i, value in enumerate([*told, *rest])])
         add(store, "M_1", [Score("", "bench", metric, {"judge": "j"}, sum(told) / 6, 6)])
     made = board(store)
     for column in (column for column in made.columns if column.task == "bench"):

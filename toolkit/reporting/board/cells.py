@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from statistics import NormalDist
+from statistics import NormalDist, fmean
 
 from toolkit.evaluation.lm_eval.harness import INVALID
 from toolkit.evaluation.statistics import LEVEL, Paired, interval, paired
@@ -90,15 +90,20 @@ def compared(store: Store, past: str, model: str, column: Column) -> Paired | No
 def _items(store: Store, model: str, column: Column) -> Mapping[str, float]:
     """Value by question, as shares. One that could not be graded counts as 0, but where a judge was to be read.
 
-    Several answers to one question ("HumanEval/0#2" is its third) are no independent items: their mean is one."""
+    Several answers to one question (HumanEval/0, HumanEval/0#1 ...) are no independent items: their mean is one.
+    """
     readable = "AND value IS NOT NULL" if column.metric in READ else ""
     sql = (
-        "SELECT regexp_replace(question, '#[0-9]+$', '') AS asked, avg(coalesce(value, 0)) AS value FROM item "
-        f"WHERE model = ? AND task = ? AND metric = ? AND settings::VARCHAR = ? {readable} GROUP BY ALL ORDER BY ALL"
+        "SELECT question, coalesce(value, 0) AS value FROM item "
+        f"WHERE model = ? AND task = ? AND metric = ? AND settings::VARCHAR = ? {readable} ORDER BY question"
     )
     metric = PERCENT.get(column.metric, column.metric)
     rows = store.query(sql, [model, column.task, metric, column.settings])
-    return {row["asked"]: row["value"] for row in rows}
+    found: dict[str, list[float]] = {}
+    for row in rows:
+        first = row["question"].rpartition("#")[0]
+        found.setdefault(first if first in found else row["question"], []).append(row["value"])
+    return {question: fmean(values) for question, values in found.items()}
 
 
 def _standard_error(store: Store, model: str, column: Column) -> float | None:
