@@ -12,8 +12,10 @@ from toolkit.config import Recipe
 from toolkit.errors import InputError
 from toolkit.evaluation.answers import Graded
 from toolkit.evaluation.judged import Judged, judged
+from toolkit.judgments.rubric import SHIPPED
 from toolkit.lab import Lab
 from toolkit.provenance import capture
+from toolkit.records import Score
 from toolkit.store.database import Store
 
 Build = Callable[..., Recipe]
@@ -76,6 +78,20 @@ def test_a_rerun_asks_and_judges_nothing_and_a_plan_neither(
     again, lab = run(scripted_recipe(engine={"options": {"die_after": 0}}), tmp_path / "s.duckdb", settings)
     assert again == first and all(step.cached == step.total for step in lab.steps)
     assert run(scripted_recipe(), tmp_path / "s.duckdb", settings, planning=True)[0] == Graded((), ())
+
+
+def test_another_rubric_under_the_same_name_or_another_seed_is_another_score(
+    scripted_recipe: Build, tmp_path: Path, tiny_model: Path
+) -> None:
+    settings, path = Judged(write(tmp_path / "q.jsonl", BENCH), str(tiny_model), "bench", max_tokens=16), tmp_path / "x"
+    shipped, own = (SHIPPED / "additive.txt").read_text(), tmp_path / "own.txt"
+    for rubric, seed in ((shipped, 0), (shipped.replace("scale: 0-5", "scale: 0-9"), 0), (shipped, 1)):
+        own.write_text(rubric)
+        graded, _ = run(scripted_recipe(judge={"rubric": str(own)}, seed=seed), path, settings)
+        with Store(path, read_only=True) as store:
+            assert store.find(Score, [graded.scores[0].id]) == {graded.scores[0].id: graded.scores[0]}
+    with Store(path, read_only=True) as store:
+        assert store.query("SELECT count(*) AS n FROM score") == [{"n": 3}]
 
 
 @pytest.mark.parametrize(

@@ -22,10 +22,12 @@ from toolkit.evaluation.answers import Graded, Questions, answers, keep, mean_sc
 from toolkit.evaluation.judge_quality import scored_by
 from toolkit.identity import Json
 from toolkit.judgments.pairwise import compare
+from toolkit.judgments.rubric import load_pair_rubric, load_rubric
 from toolkit.lab import Lab
 from toolkit.reading import Line, read_lines
 from toolkit.records import Item, Model, Prompt, Response, Sampling
 
+PAIRWISE = "pairwise"  # the rubric of comparisons
 IDS = ("question_id", "uid", "id")
 
 
@@ -124,7 +126,7 @@ def _compared(
         )
     lab.store.add([author], launch=lab.launch.id)
     lab.store.add([other for _, other in pairs.values()], launch=lab.launch.id)
-    found = compare(lab, judge, list(pairs.values()))
+    found = compare(lab, judge, list(pairs.values()), PAIRWISE)
     by_pair: dict[frozenset[str], list[float | None]] = {}
     own = {answer.id for answer, _ in pairs.values()}
     for one in found:
@@ -140,11 +142,14 @@ def _compared(
 
 def _protocol(lab: Lab, settings: Judged, judge: Model) -> dict[str, Json]:
     judging = lab.recipe.judge
+    written = Sampling(judging.temperature, judging.top_p, judging.max_tokens)
     return {
         "judge": judge.id,
         "method": "pairwise" if settings.baseline else judging.method,
-        "rubric": "pairwise" if settings.baseline else judging.rubric,
-        "draws": judging.draws,
+        "rubric": load_pair_rubric(PAIRWISE).id if settings.baseline else load_rubric(judging.rubric).id,
+        "draws": 1 if settings.baseline or judging.exact else judging.draws,
+        "judging": (written if settings.baseline else judging.sampling).as_json(),
+        "seed": lab.recipe.seed,
         "questions": _digest(settings.questions),
         "baseline": _digest(settings.baseline) if settings.baseline else None,
         "limit": settings.limit,
