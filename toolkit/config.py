@@ -35,7 +35,9 @@ class Prompts(Section):
         "starter", description="'starter', 'ift' (with answers), a .jsonl or .txt file, or a Hugging Face dataset name"
     )
     field: str = Field("prompt", description="the column or key that holds the text")
-    label: str = Field("answer", description="the column or key that holds a reference answer, for SPIN")
+    label: str = Field(
+        "answer", description="the column or key that holds a reference answer, for SPIN and reward functions"
+    )
     split: str = Field("train", description="split of a Hugging Face dataset")
     part_size: int = Field(4000, ge=1, description="prompts per iteration; the paper says 4,000 and 5,000")
     seed: int = Field(0, description="shuffles the prompts before they are parted")
@@ -178,7 +180,7 @@ class Lora(Section):
 
 
 class Trainer(Section):
-    """On what the trainer runs: provenance, never identity."""
+    """On what the trainer runs: provenance, never identity, but for options that change what is trained."""
 
     device: Literal["auto", "cpu", "gpu"] = "auto"
     python: str = Field("", description="interpreter of another environment that holds OpenRLHF; '' is this one")

@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from toolkit.config import Recipe
+from toolkit.config import Prompts, Recipe
 from toolkit.engines.protocol import Completion, Request
 from toolkit.engines.scripted import ScriptedEngine
 from toolkit.errors import GateError, InputError, JudgeError, RecipeError
 from toolkit.judgments.judge import judging
+from toolkit.judgments.reward import reward_model
 from toolkit.lab import Lab
 from toolkit.provenance import capture
 from toolkit.recipes.self_rewarding import self_rewarding
@@ -138,6 +139,17 @@ def test_a_reward_gets_the_reference_answer_of_a_prompt(scripted_recipe: Build, 
     with Store(path, read_only=True) as store:
         scored = store.query("SELECT count(*) AS n, count(score) AS scored FROM judgment")[0]
     assert scored["n"] == scored["scored"] == 12
+
+
+def test_with_other_labels_a_reward_function_is_another_judge(tmp_path: Path) -> None:
+    """Its scores are kept: those by the old labels must not be found again for the new ones."""
+    settings, prompts = rewards(tmp_path, "labelled"), tmp_path / "p.jsonl"
+
+    def judge(label: str) -> str:
+        prompts.write_text(json.dumps({"prompt": "2 + 2?", "answer": label}) + "\n")
+        return reward_model(settings["reward"], Prompts(source=str(prompts), field="prompt")).id
+
+    assert judge("4") == judge("4") != judge("5")
 
 
 @pytest.mark.parametrize(

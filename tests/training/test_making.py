@@ -15,6 +15,7 @@ from toolkit.provenance import capture
 from toolkit.recipes.self_rewarding import self_rewarding
 from toolkit.records import Model
 from toolkit.store.database import Store
+from toolkit.training.making import Task
 from toolkit.training.process import run_trainer
 
 
@@ -40,3 +41,16 @@ def test_what_a_run_beside_this_one_is_training_is_not_trained_over_it_and_later
     made = launch(recipe, tmp_path / "s.duckdb")
     assert launch(recipe, tmp_path / "other.duckdb") == made
     assert len(calls) == 1
+
+
+def test_an_option_that_changes_what_is_learned_is_another_training_and_one_of_the_machine_is_not(
+    scripted_recipe: Callable[..., Recipe],
+) -> None:
+    parent = Model("M_0", "M_0", "weights", "template")
+
+    def known(**options: Any) -> str:
+        recipe = scripted_recipe(trainer={"options": options})
+        return Task("M_1", parent, parent, "set", "fingerprint", recipe.training, list).request(recipe).id
+
+    assert known() == known(**{"ds.adam_offload": True}) == known(**{"logger.wandb.key": "x"})
+    assert len({known(), known(**{"model.ipo_enable": True}), known(**{"model.label_smoothing": 0.1})}) == 3

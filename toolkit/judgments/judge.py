@@ -97,7 +97,7 @@ def judging(lab: Lab, present: Model) -> Model:
     """The judge that `judge.by` means, stored."""
     settings = lab.recipe.judge
     if settings.method == "reward":
-        model = reward_model(settings.reward)
+        model = reward_model(settings.reward, lab.recipe.prompts)
     elif settings.base_url:
         model = Model(settings.by, hidden(settings.base_url), f"served:{settings.by}", "served")
     elif settings.by == "present":

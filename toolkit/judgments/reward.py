@@ -3,8 +3,8 @@
     def FUNCTION(prompt: str, answer: str, label: str | None) -> float | None
 
 label is the prompt's reference answer (`prompts.label`), None where there is none. The function must depend on these
-three alone: its score is kept by the digest of its file and never asked for again. What raises, returns None or no
-finite number is an unreadable verdict with its reason, never a score.
+three alone: its score is kept by the digests of its file and of the labels, and never asked for again. What raises,
+returns None or no finite number is an unreadable verdict with its reason, never a score.
 
 The file is the user's own code and runs in this process, with all its rights. Left out: a time limit.
 """
@@ -19,7 +19,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from toolkit.config import Prompts
 from toolkit.errors import InputError
+from toolkit.identity import content_id
 from toolkit.lab import Lab
 from toolkit.prompts.source import load_labels
 from toolkit.records import Judgment, Model, Prompt, Response
@@ -27,11 +29,13 @@ from toolkit.records import Judgment, Model, Prompt, Response
 MOST = 1e6  # as large as the selection in SQL can order
 
 
-def reward_model(reward: str) -> Model:
-    """The judge's record: the function's name, and the digest of its file instead of weights."""
+def reward_model(reward: str, prompts: Prompts) -> Model:
+    """The judge's record: the function's name, and digests of its file and of the labels if any; it has no weights."""
     path, function = _named(reward)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:24]
-    return Model(f"{path.name}:{function}", str(path), f"reward:{digest}:{function}", "reward")
+    judge = f"reward:{hashlib.sha256(path.read_bytes()).hexdigest()[:24]}:{function}"
+    if labels := load_labels(prompts):
+        judge += f":{content_id('labels', dict(labels))}"
+    return Model(f"{path.name}:{function}", str(path), judge, "reward")
 
 
 def reward(lab: Lab, missing: list[tuple[Judgment, Response]]) -> Iterator[Judgment]:

@@ -29,7 +29,7 @@ from toolkit.provenance import has_gpu, redact
 from toolkit.records import Model, Training
 from toolkit.training.gate import GateReport, Row, check_share, effective_batch, export_answer, gate
 from toolkit.training.process import TrainerJob, run_trainer
-from toolkit.training.settings import command
+from toolkit.training.settings import command, of_machine
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,14 @@ class Task:
         return "SFT" if self.reference is None else "DPO"
 
     def request(self, recipe: config.Recipe) -> Training:
-        """What decides the result: settings of the optimization and the gate. The machine's are provenance."""
+        """What decides the result: settings of the optimization and the gate, and OpenRLHF's flags that are not the
+        machine's. The machine's are provenance."""
         settings: dict[str, Json] = self.settings.model_dump(mode="json", exclude={"data", "held_out"})
         settings["gate"] = recipe.gate.model_dump(mode="json")
         if recipe.lora.rank:
             settings["lora"] = recipe.lora.model_dump(mode="json")
+        if options := {flag: value for flag, value in recipe.trainer.options.items() if not of_machine(flag)}:
+            settings["options"] = options
         return Training(self.parent.id, self.reference.id if self.reference else None, self.fingerprint, settings)
 
 

@@ -26,10 +26,7 @@ from toolkit.extras import INSTALL
 SUPPORTED = ("0.11.2",)
 Values = dict[str, str | float | bool | tuple[str, ...]]
 DPO, SFT, MERGE = "openrlhf.cli.train_dpo", "openrlhf.cli.train_sft", "openrlhf.cli.lora_combiner"
-# Flags of ours that `trainer.options` may replace: the others decide what is trained.
-MACHINE = {
-    "ds.zero_stage", "ds.attn_implementation", "model.gradient_checkpointing_enable", "logger.tensorboard_dir",
-}  # fmt: skip
+MACHINE = ("ds.", "logger.", "model.gradient_checkpointing")  # flags of on what is trained, and what is told of it
 LORA_STAGE = 2  # in stage 3 OpenRLHF saves the adapter as a pickle, which nothing of ours would load
 LAUNCHER = Path(__file__).with_name("launcher.py")
 
@@ -90,6 +87,11 @@ class TrainerJob:
         return self.trainer.python or sys.executable
 
 
+def of_machine(flag: str) -> bool:
+    """Whether a flag of `trainer.options` says nothing of what is trained. Any other is part of the training's id."""
+    return flag.startswith(MACHINE)
+
+
 def arguments(job: TrainerJob) -> list[str]:
     """The flags of `train_dpo` or `train_sft`, one `--name=value` each. Raises TrainerError for a path it would
     misread, for settings that the machine cannot run, and for an option that replaces what is to be trained."""
@@ -116,7 +118,7 @@ def arguments(job: TrainerJob) -> list[str]:
         "logger.tensorboard_dir": str(job.log_dir / "tensorboard"),
     }
     values |= _adapter(job)
-    if replaced := sorted(values.keys() & job.trainer.options.keys() - MACHINE):
+    if replaced := sorted(flag for flag in values.keys() & job.trainer.options.keys() if not of_machine(flag)):
         raise TrainerError(
             f"{', '.join(replaced)} would be trained with, and stored as what the recipe asks for",
             where="trainer.options",
