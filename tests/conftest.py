@@ -1,19 +1,15 @@
-"""Shared fixtures: a tiny model directory, a scripted lab on it, and the one fake trainer.
+"""Shared fixtures: a tiny model directory, a scripted lab on it, and the scripted trainer.
 
-Fakes stand at process borders only: the scripted engine instead of vLLM, and `fake_trainer.py` as the
+Fakes stand at process borders only: the scripted engine instead of vLLM, and the scripted trainer as the
 interpreter that would run OpenRLHF. Store, selection, gate, hand-off, resume and report run for real.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import shutil
 import signal
-import stat
-import struct
-import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -22,12 +18,8 @@ import hypothesis
 import pytest
 
 from toolkit.config import Recipe, parse
-
-TEMPLATE = (
-    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
-SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+from toolkit.engines import toy
+from toolkit.training import scripted
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # an example may wait for a busy machine
 hypothesis.settings.load_profile("untimed")
@@ -62,52 +54,10 @@ def loads_a_model(file: Path) -> bool:
     return "mark.real" in file.read_text(encoding="utf-8")
 
 
-def write_tokenizer(folder: Path) -> None:
-    """A byte-level BPE tokenizer with ChatML control tokens; digits are single tokens."""
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=600,
-        special_tokens=SPECIAL,
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(["the quick brown fox", "user assistant system Score: 3"] * 4, trainer)
-    tokenizer.save(str(folder / "tokenizer.json"))
-    settings = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "eos_token": "<|im_end|>",
-        "pad_token": "<|endoftext|>",
-        "chat_template": TEMPLATE,
-        "model_max_length": 2048,
-        "clean_up_tokenization_spaces": False,
-    }
-    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
-
-
-def write_weights(path: Path, value: float = 0.5) -> None:
-    """A valid safetensors file of one number, written by hand so that no library is needed."""
-    header = json.dumps({"w": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
-    path.write_bytes(struct.pack("<Q", len(header)) + header + struct.pack("<f", value))
-
-
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint directory that everything but an engine with real arithmetic accepts."""
-    folder = tmp_path_factory.mktemp("tiny") / "tiny-model"
-    folder.mkdir()
-    write_tokenizer(folder)
-    write_weights(folder / "model.safetensors")
-    config = {"model_type": "llama", "eos_token_id": 2, "pad_token_id": 0, "vocab_size": 600}
-    (folder / "config.json").write_text(json.dumps(config))
-    (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": 2, "pad_token_id": 0}))
-    (folder / "scripted.json").write_text(json.dumps({"salt": "M_0"}))
-    return folder
+    return toy.make(tmp_path_factory.mktemp("tiny") / "tiny-model")
 
 
 @pytest.fixture(scope="session")
@@ -130,17 +80,13 @@ def network_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="session")
 def fake_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An 'interpreter' for trainer.python that runs fake_trainer.py whatever it is told to run."""
-    script = tmp_path_factory.mktemp("bin") / "python"
-    fake = Path(__file__).parent / "fake_trainer.py"
-    script.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{fake}" "$@"\n')
-    script.chmod(script.stat().st_mode | stat.S_IXUSR)
-    return script
+    """An 'interpreter' for trainer.python that runs the scripted trainer."""
+    return scripted.interpreter(tmp_path_factory.mktemp("bin") / "python")
 
 
 @pytest.fixture
 def scripted_recipe(tiny_model: Path, fake_python: Path, tmp_path: Path) -> Callable[..., Recipe]:
-    """A small recipe on the scripted engine and the fake trainer; keywords replace whole sections' fields."""
+    """A small recipe on the scripted engine and trainer; keywords replace whole sections' fields."""
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("".join(f"question number {i}?\n" for i in range(24)))
 

@@ -15,12 +15,12 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tests.conftest import write_weights
 from tests.exchange.test_importing import CHAT, COMPLETIONS, SHAPES
 from tests.judgments.test_verdict import cases
 from toolkit.config import Prompts, known_keys, load
 from toolkit.demonstrations.source import _read as read_demonstrations
 from toolkit.engines import checkpoint
+from toolkit.engines.toy import write_weights
 from toolkit.errors import ToolkitError
 from toolkit.evaluation.suite import load_suite
 from toolkit.exchange.checkpoints import check_checkpoint

@@ -14,6 +14,7 @@ from toolkit import __version__
 from toolkit.commands.ask import lineage, query, sql
 from toolkit.commands.board import leaderboard
 from toolkit.commands.browse import browse
+from toolkit.commands.demo import demo
 from toolkit.commands.diagnose import diagnose
 from toolkit.commands.doctor import doctor
 from toolkit.commands.evaluate import evaluate
@@ -28,7 +29,7 @@ from toolkit.commands.status import status
 from toolkit.commands.track import log
 from toolkit.console import add, application
 
-COMMANDS: tuple[Callable[..., None], ...] = (init, status)
+COMMANDS: tuple[Callable[..., None], ...] = (demo, init, status)
 COMMANDS += (sets, pairs, diff, tag, delete, sql, query, lineage)
 COMMANDS += (import_, export, import_responses, import_scores, pair, overlap, filter_, doctor)
 COMMANDS += (rescore, judge_quality, judgement_examples, evaluate, leaderboard, diagnose, report, browse, log)

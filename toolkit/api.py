@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,14 +47,21 @@ __all__ = [
     "Frame", "Lab", "Measuring", "Model", "Prompt", "Recipe", "Stored", "best", "diagnose", "evaluate", "generate",
     "judge", "load_prompts", "main", "open_lab", "open_store", "pair", "split", "start", "train", "worst",
 ]  # fmt: skip
+SHOWN = 10  # rows that a notebook shows of a frame
 _SIDES = "(SELECT unnest([chosen, rejected]) FROM pairs WHERE pair_set = $set)"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Frame:
-    """Rows as they were when they were asked for; whoever takes them chooses the form."""
+    """Rows as they were when they were asked for; whoever takes them chooses the form. A notebook shows a table."""
 
     table: pa.Table
+
+    def __repr__(self) -> str:
+        return f"{len(self)} rows of {', '.join(self.table.column_names)}: .pandas(), .arrow() or .dataset()"
+
+    def _repr_html_(self) -> str:
+        return str(self.table.slice(0, SHOWN).to_pandas().to_html(notebook=True)) + f"<p>{escape(repr(self))}</p>"
 
     def __len__(self) -> int:
         return int(self.table.num_rows)

@@ -130,8 +130,8 @@ def trainers() -> list[Fault]:
 
 
 def trainer(fault: str, *says: str) -> Fault:
-    """A failure of the fake trainer."""
-    return Fault("trainer", fault, "error", environment={"FAKE_TRAINER_FAIL": fault}, says=says)
+    """A failure of the scripted trainer."""
+    return Fault("trainer", fault, "error", environment={"SCRIPTED_TRAINER_FAIL": fault}, says=says)
 
 
 def handed(name: str, act: str, *says: str) -> Fault:

@@ -1,7 +1,7 @@
 """What faults are tried on, and how a store is held against another.
 
 The small stand is a model of one weight, eight prompts, and a recipe of two iterations that a second does. Engine and
-trainer are fakes at the process borders: the scripted engine, `tests/fake_trainer.py` where OpenRLHF would run,
+trainer are fakes at the process borders: the scripted engine, the scripted trainer where OpenRLHF would run,
 `fakes/vllm.py` where vLLM would. Everything between them is the toolkit's own. The real stand has no fake.
 """
 
@@ -14,11 +14,11 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.conftest import write_tokenizer, write_weights
 from tests.recipes.test_real_loop import SMALL
 from toolkit.commands.doctor import examine
-from toolkit.engines import embedded
+from toolkit.engines import embedded, toy
 from toolkit.store.database import Store
+from toolkit.training import scripted
 
 ROOT = Path(__file__).resolve().parents[2]
 PROVENANCE = {"launch", "step", "migration"}  # tables of what ran where and when
@@ -50,15 +50,10 @@ class Stand:
     def made(cls, folder: Path) -> Stand:
         """The small one: model, prompts, recipe, and the interpreters of the fakes."""
         stand = cls(folder, ("--config", str(folder / "recipe.toml")))
-        stand.model.mkdir(parents=True)
-        write_tokenizer(stand.model)
-        write_weights(stand.model / "model.safetensors")
-        (stand.model / "config.json").write_text(json.dumps({"model_type": "llama", "vocab_size": 600}))
-        (stand.model / "generation_config.json").write_text(json.dumps({"eos_token_id": 2, "pad_token_id": 0}))
-        (stand.model / "scripted.json").write_text(json.dumps({"salt": "M_0"}))
+        toy.make(stand.model)
         (folder / "prompts.txt").write_text("".join(f"question number {i}?\n" for i in range(8)))
         (folder / "recipe.toml").write_text(RECIPE.format(folder=folder))
-        interpreter(folder / "bin" / "trainer", f'exec "{sys.executable}" "{ROOT}/tests/fake_trainer.py" "$@"')
+        scripted.interpreter(folder / "bin" / "trainer")
         fakes = f"{Path(__file__).parent / 'fakes'}:{ROOT}"
         interpreter(folder / "bin" / "vllm", f'PYTHONPATH="{fakes}" exec "{sys.executable}" "$@"')
         return stand

@@ -1,6 +1,6 @@
 """A small store of two runs, and the same store with plausible diagnostics in it: what the notebooks are shown.
 
-The runs are real (scripted engine, fake trainer); the numbers of the diagnostics are drawn, so that every summary can
+The runs are real (scripted engine and trainer); the numbers of the diagnostics are drawn, so that every summary can
 be computed again from its rows. One answer says `<script>`, one names a picture on another machine.
 """
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.conftest import SPECIAL, TEMPLATE
 from toolkit.engines.chat import Chat
+from toolkit.engines.toy import SPECIAL, TEMPLATE
 from toolkit.errors import InputError
 
 

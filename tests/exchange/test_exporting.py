@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from toolkit.errors import InputError
+from toolkit.errors import InputError, RecipeError
 from toolkit.exchange import exporting
 from toolkit.exchange.exporting import export_pairs
 from toolkit.exchange.importing import import_pairs
@@ -296,7 +296,7 @@ def test_what_a_killed_export_left_is_cleared_away(store: Store, tmp_path: Path)
 
 def test_an_unknown_shape_or_version_is_named(store: Store, tmp_path: Path) -> None:
     frozen(store, "set", ROW)
-    with pytest.raises(InputError, match="no export shape 'xlsx'"):
+    with pytest.raises(RecipeError, match="no export shape 'xlsx'"):
         export_pairs(store, "set", tmp_path / "out", "xlsx")
     with pytest.raises(InputError, match="no version '7' of set"):
         export_pairs(store, "set@7", tmp_path / "out", "trl")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from toolkit.errors import InputError
+from toolkit.errors import InputError, RecipeError
 from toolkit.exchange import importing
 from toolkit.exchange.importing import find_shape, import_pairs
 from toolkit.records import Model, PairSet, Prompt, Response
@@ -254,7 +254,7 @@ def test_an_unknown_shape_names_the_columns_found(store: Store, tmp_path: Path) 
     path = write(tmp_path / "d.jsonl", {"query": "q", "better": "a"}, {"query": "q", "worse": "b"})
     with pytest.raises(InputError, match="query, better, worse"):
         import_pairs(store, path, "set", "L")
-    with pytest.raises(InputError, match="no shape 'hh'"):
+    with pytest.raises(RecipeError, match="no shape 'hh'"):
         import_pairs(store, path, "set", "L", shape="hh")
 
 

@@ -183,7 +183,7 @@ def test_verdicts_of_one_judge_are_never_taken_for_anothers(
 ) -> None:
     import shutil
 
-    from tests.conftest import write_weights
+    from toolkit.engines.toy import write_weights
 
     other = tmp_path / "other-model"
     shutil.copytree(tiny_model, other)

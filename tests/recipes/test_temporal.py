@@ -1,4 +1,4 @@
-"""The whole loop on the scripted engine and the fake trainer: Algorithm 1, resume, kill, plan, report."""
+"""The whole loop on the scripted engine and trainer: Algorithm 1, resume, kill, plan, report."""
 
 from __future__ import annotations
 
@@ -160,14 +160,14 @@ def test_a_trainer_that_fails_leaves_no_model_and_a_rerun_completes(
     scripted_recipe: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     path = tmp_path / "s.duckdb"
-    monkeypatch.setenv("FAKE_TRAINER_FAIL", fault)
+    monkeypatch.setenv("SCRIPTED_TRAINER_FAIL", fault)
     with pytest.raises(ToolkitError) as told:
         launch(scripted_recipe(), path)
     assert isinstance(told.value, TrainerError) or "safetensors" in str(told.value)
     with Store(path, read_only=True) as store:
         assert store.query("SELECT count(*) AS n FROM training") == [{"n": 0}]
         assert store.query("SELECT count(*) AS n FROM model") == [{"n": 1}]
-    monkeypatch.delenv("FAKE_TRAINER_FAIL")
+    monkeypatch.delenv("SCRIPTED_TRAINER_FAIL")
     launch(scripted_recipe(), path)
     with Store(path, read_only=True) as store:
         assert store.query("SELECT count(*) AS n FROM training") == [{"n": 4}]

@@ -88,10 +88,10 @@ def test_every_whole_batch_is_one_step_heard_in_order(job: TrainerJob) -> None:
 def test_a_trainer_that_dies_is_told_with_its_last_words_and_its_log(
     job: TrainerJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("FAKE_TRAINER_FAIL", "exit")
+    monkeypatch.setenv("SCRIPTED_TRAINER_FAIL", "exit")
     with pytest.raises(TrainerError, match="exit code 1 after 0 of 4 steps") as caught:
         run_trainer(job, lambda _: None)
-    assert "out of memory, says the fake trainer" in str(caught.value)
+    assert "out of memory, says the scripted trainer" in str(caught.value)
     assert caught.value.where == str(job.log_dir / "trainer.log")
 
 

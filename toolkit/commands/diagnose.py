@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def diagnose(
-    run: Annotated[str, typer.Argument(help="The run, as its recipe or --run named it.")],
+    run: Annotated[str, typer.Argument(help="The run, as its recipe or --run named it; the newest by default.")] = "",
     gradients: Annotated[bool, typer.Option(help="Exact gradient norms of every pair.")] = True,
     after: Annotated[bool, typer.Option("--after", help="Gradients under the trained models too.")] = False,
     blocks: Annotated[
@@ -38,10 +38,12 @@ def _diagnose(run: str, how: tuple[str, int | None], what: tuple[bool, bool], wh
     from toolkit.diagnostics.diagnose import diagnose as measured
     from toolkit.diagnostics.measure import Measuring
     from toolkit.diagnostics.run_sets import recipe_of
+    from toolkit.reporting.run_status import status_of
 
     path, as_json = where
     need("torch", "diagnose", "cpu")
     with reading(path) as store:
+        run = run or status_of(store).run
         recipe = recipe_of(store, run)
     with Lab(recipe, Store(path), capture("diagnose", recipe.resolved())) as lab:
         verdict = measured(lab, run, Measuring(*how), gradients=what[0], after=what[1])

@@ -62,7 +62,8 @@ def _examined(path: Path, fix: bool, as_json: bool) -> None:
         for found in beside if fix else ():
             if found.safe:
                 remove(found)
-    show("Store", rows, as_json=as_json, wide=True)
+    told = rows if as_json else [row | {"found": row["found"] or "nothing wrong"} for row in rows]
+    show("Store", told, as_json=as_json, wide=True)
     show("Files beside the store", [found.row(fix and found.safe) for found in beside], as_json=as_json, wide=True)
     if bad := [row for row in rows if row["found"]]:
         raise StoreError(

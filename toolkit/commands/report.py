@@ -13,7 +13,7 @@ from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end, readi
 
 
 def report(
-    run: Annotated[str, typer.Argument(help="The run: its recipe's name, or what --run called it.")],
+    run: Annotated[str, typer.Argument(help="The run, as its recipe or --run named it; the newest by default.")] = "",
     store: StoreOption = DEFAULT,
     against: Annotated[
         list[str] | None, typer.Option(help="A run to show beside; may be repeated. Else all from the same model.")
@@ -27,10 +27,11 @@ def report(
 
 def _report(what: tuple[str, Sequence[str]], path: Path, out: Path | None, as_json: bool) -> None:
     from toolkit.reporting.page.run_page import run_page, write_page
+    from toolkit.reporting.run_status import status_of
 
     run, against = what
     with reading(path) as store:
-        page = run_page(store, run, against)
+        page = run_page(store, run or status_of(store).run, against)
     written = [str(file) for file in write_page(page, out or path.parent / "reports")]
     told = [f"{page.verdict.verdict}: {page.verdict.headline}", *(f"written: {file}" for file in written)]
     say("\n".join(told), {**asdict(page.verdict), "written": written}, as_json=as_json)

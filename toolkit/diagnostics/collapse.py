@@ -83,7 +83,7 @@ def _said(phase: str, sets: Sequence[str], named: Mapping[str, Finding]) -> tupl
     if len(sets) < 2:
         return "not enough data", f"A collapse is a trend, and there is {len(sets)} iteration of {phase or 'pairs'}."
     if gradient.holds is None:
-        return "not enough data", f"No verdict: {gradient.said}"
+        return "not enough data", f"No verdict: {gradient.said} `toolkit diagnose` measures it."
     if gradient.holds:
         return "collapse", f"The training signal collapses: {gradient.said}"
     if gap.holds:
@@ -95,7 +95,7 @@ def _fallen(name: str, rows: Sequence[Mapping[str, Any]]) -> Finding:
     """Whether a signal fell beyond chance and beyond its floor, in any later set; told of the lowest."""
     measured = [row for row in rows if row["ratio"] is not None]
     if not measured:
-        return Finding(name, f"the {_words(name, rows)} was not measured in two iterations.", None)
+        return Finding(name, f"the {_words(name, rows)} was not compared between two iterations.", None)
     fallen = [row for row in measured if fell(row)]
     beyond = [row for row in fallen if beyond_floor(row)]
     row = min(beyond or fallen or measured[-1:], key=lambda row: float(row["ratio"]))

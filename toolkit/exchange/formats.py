@@ -20,7 +20,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from toolkit.errors import InputError
+from toolkit.errors import InputError, RecipeError
 from toolkit.exchange.ranked import completions, generations
 from toolkit.exchange.rows import SIDES, Flaw, RawRow, Row, Said, raw_row
 from toolkit.exchange.turns import answers_of, prompt_of, system_of, turns_of
@@ -64,12 +64,12 @@ def detect(lines: Sequence[Line], source: str) -> Shape:
 
 
 def shape_named(name: str) -> Shape:
-    """The shape of this name, or the one in which an export of this name is written. Raises InputError."""
+    """The shape of this name, or the one in which an export of this name is written. Raises RecipeError."""
     wanted = EXPORTED.get(name, name)
     for shape in SHAPES:
         if shape.name == wanted:
             return shape
-    raise InputError(f"no shape {name!r}", remedy="use one of auto, " + ", ".join(_names()))
+    raise RecipeError(f"no shape {name!r}", remedy="use one of auto, " + ", ".join(_names()))
 
 
 def _names() -> list[str]:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from toolkit.errors import InputError
+from toolkit.errors import RecipeError
 
 EXTRA = (
     "pair_id", "chosen_id", "rejected_id", "chosen_score", "rejected_score", "chosen_role", "rejected_role",
@@ -42,12 +42,12 @@ class Layout:
 
 
 def layout(shape: str) -> Layout:
-    """The layout of a shape. Raises InputError."""
+    """The layout of a shape. Raises RecipeError."""
     for known in LAYOUTS:
         if known.shape == shape:
             return known
     names = ", ".join(known.shape for known in LAYOUTS)
-    raise InputError(f"no export shape {shape!r}", remedy=f"use one of {names}")
+    raise RecipeError(f"no export shape {shape!r}", remedy=f"use one of {names}")
 
 
 def dataset_info(name: str, file: str) -> str:

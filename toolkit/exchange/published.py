@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, get_args
 
-from toolkit.errors import InputError, JudgeError
+from toolkit.errors import InputError, JudgeError, RecipeError
 from toolkit.exchange.rows import MOST
 from toolkit.judgments.judge import SCORE_DIGITS, Pool, Scored
 from toolkit.pairs.selection import best, pair_up, worst
@@ -71,7 +71,7 @@ def import_responses(store: Store, path: Path, model_name: str, role: Role, laun
     The draw counts the model's answers to a prompt, those in the store included. The same text is the same answer.
     """
     if role not in get_args(Role):
-        raise InputError(f"{role!r} is no role", where=path, remedy=f"use one of {', '.join(get_args(Role))}")
+        raise RecipeError(f"{role!r} is no role", where=path, remedy=f"use one of {', '.join(get_args(Role))}")
     answers, rejected = [], []
     for line in read_lines(str(path)):
         row = line.row or {}

@@ -38,6 +38,8 @@ def once(steps: Sequence[Step]) -> list[Step]:
 
 
 def told(sums: Mapping[str, int]) -> str:
+    if not any(sums.values()):
+        return "nothing"
     return "{requests:,} requests, at most {new_tokens:,} new tokens, {trainings} trainings".format(**sums)
 
 

@@ -1,8 +1,9 @@
 """Stands in for the interpreter that runs OpenRLHF: reads the hand-off, writes a step log and a checkpoint.
 
-The new checkpoint is the policy's with other weights and another salt for the scripted engine. FAKE_TRAINER_FAIL lets
-it fail: `exit` dies with a message; `killed` is killed before, `between` while it saves; `partial` leaves a broken
-checkpoint; `short` ends well without having done all; `log` leaves a step log that is none.
+The new checkpoint is the policy's with other weights and another salt for the scripted engine; nothing is learned. It
+serves the tests and `toolkit demo`. SCRIPTED_TRAINER_FAIL lets it fail: `exit` dies with a message; `killed` is killed
+before, `between` while it saves; `partial` leaves a broken checkpoint; `short` ends well without having done all; `log`
+leaves a step log that is none.
 """
 
 from __future__ import annotations
@@ -11,10 +12,19 @@ import json
 import os
 import shutil
 import signal
+import stat
 import sys
 from pathlib import Path
 
-FAULT = os.environ.get("FAKE_TRAINER_FAIL", "")
+FAULT = os.environ.get("SCRIPTED_TRAINER_FAIL", "")
+
+
+def interpreter(path: Path) -> Path:
+    """An 'interpreter' for trainer.python that runs this file, whatever it is told to run."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{Path(__file__).resolve()}" "$@"\n', encoding="utf-8")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
 
 
 def flag(name: str, default: str | None = None) -> str:
@@ -24,7 +34,7 @@ def flag(name: str, default: str | None = None) -> str:
         if argument == f"--{name}":
             return sys.argv[position + 1]
     if default is None:
-        raise SystemExit(f"fake trainer: no --{name}")
+        raise SystemExit(f"scripted trainer: no --{name}")
     return default
 
 
@@ -33,7 +43,7 @@ def main() -> None:
         print("0.11.2")
         return
     if FAULT == "exit":
-        raise SystemExit("RuntimeError: out of memory, says the fake trainer")
+        raise SystemExit("RuntimeError: out of memory, says the scripted trainer")
     rows = [json.loads(line) for line in Path(flag("data.dataset")).read_text(encoding="utf-8").splitlines()]
     policy, output = Path(flag("model.model_name_or_path")), Path(flag("ckpt.output_dir"))
     log_steps(rows)
@@ -68,4 +78,5 @@ def die_if(fault: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-main()
+if __name__ == "__main__":
+    main()

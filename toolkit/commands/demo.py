@@ -1,0 +1,56 @@
+"""A made-up run to try the other commands on, where no model is at hand: python -m toolkit demo."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import typer
+
+from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end
+from toolkit.config import load
+from toolkit.engines import toy
+from toolkit.errors import RecipeError, writing
+from toolkit.recipes.commented import commented
+from toolkit.recipes.run import find_config
+from toolkit.training import scripted
+
+CHANGES = ("engine.kind=scripted", "trainer.device=cpu", "gate.max_dropped=0.5")
+HEAD = (
+    "A made-up run: answers are drawn from syllables, scores from a hash, and training teaches nothing.",
+    "All between them is real: selection, versions, token gate, hand-off, resume, report.",
+)
+
+
+def demo(store: StoreOption = DEFAULT, as_json: JsonOption = False) -> None:
+    """A made-up run in seconds, without a model, to try the other commands on: demo."""
+    end(lambda: _demo(store, as_json))
+
+
+def _demo(path: Path, as_json: bool) -> None:
+    recipe = _written(path)
+    line = ["-m", "toolkit.recipes.temporal", "--config", str(recipe)]
+    line += ["--store", str(path)] if path != DEFAULT else []
+    if not as_json:
+        print(*HEAD, f"It is: python {shlex.join(line)}", sep="\n", flush=True)
+    code = subprocess.run([sys.executable, *line, *(["--json"] if as_json else [])], check=False).returncode
+    if code:
+        raise typer.Exit(code)
+
+
+def _written(path: Path) -> Path:
+    """The recipe in demo/ beside the store, with the toy checkpoint and the scripted trainer that it names."""
+    folder = path.parent / "demo"
+    recipe = folder / "demo.toml"
+    if recipe.exists():
+        return recipe
+    if path.exists():  # its sets would become versions of that store's
+        raise RecipeError(f"{path} is there already", remedy="give the demo a store of its own: --store demo.duckdb")
+    with writing(folder):
+        model = toy.make(folder.absolute() / "model")
+        trainer = scripted.interpreter(folder.absolute() / "trainer")
+        changes = (f"model={model}", f"trainer.python={trainer}", "name=demo", *CHANGES)
+        recipe.write_text(commented(load(find_config(None), changes), HEAD), encoding="utf-8")
+    return recipe
