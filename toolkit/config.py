@@ -32,7 +32,8 @@ class Prompts(Section):
     """Where prompts come from. Each iteration takes `part_size` of them, disjoint from the others."""
 
     source: str = Field(
-        "starter", description="'starter', 'ift' (with answers), a .jsonl or .txt file, or a Hugging Face dataset name"
+        "starter",
+        description="'starter', 'ift' (with answers), a .txt, .jsonl, .csv or .parquet file, or a hub data set",
     )
     field: str = Field("prompt", description="the column or key that holds the text")
     label: str = Field(
@@ -76,7 +77,7 @@ class Judge(Section):
         description="environment variable with that server's key; the end of its name tells that it is to be hidden",
     )
     method: Literal["generated", "expected", "reward"] = "generated"
-    reward: str = Field("", description="FILE.py:FUNCTION for method 'reward' (judgments/reward.py)")
+    reward: str = Field("", description="FILE.py:FUNCTION for method 'reward' (docs: Your own judge)")
     rubric: str = Field("additive", description="name of a shipped rubric or path of a text file")
     draws: int = Field(1, ge=1, description="verdicts per answer, averaged over the readable ones")
     temperature: float = Field(1.0, ge=0)
@@ -161,7 +162,7 @@ class Sft(Optimization):
     """SFT: a base model becomes M_0, and rejection sampling's next model."""
 
     data: tuple[str, ...] = Field(
-        (), description="'ift' and 'eft' (shipped) or files; empty: `model` is taken as M_0 (demonstrations/source.py)"
+        (), description="'ift' and 'eft' (shipped) or files; empty: `model` is taken as M_0 (docs: Your own data)"
     )
     held_out: float = Field(0.2, ge=0, lt=1, description="share of rated prompts kept out of SFT to measure judges on")
     learning_rate: float = Field(2e-6, gt=0)
@@ -238,7 +239,7 @@ class Recipe(Section):
     model: str = Field("smollm2-135m-instruct", description="the embedded model, a checkpoint directory or a hub id")
     iterations: int = Field(2, ge=1)
     seed: int = Field(0, description="all sampling seeds derive from it")
-    suite: str = Field("", description="suite file by which every kept model is measured (evaluation/suite.py)")
+    suite: str = Field("", description="suite file by which every kept model is measured (docs: Evaluate models)")
     trust_remote_code: bool = False
     prompts: Prompts = Prompts()  # type: ignore[call-arg]
     answers: Answers = Answers()  # type: ignore[call-arg]

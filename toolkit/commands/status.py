@@ -90,12 +90,16 @@ def _text(row: dict[str, Any], found: Status, others: list[str]) -> str:
         f"done:      {_counts(found.done)}",
         f"in flight: {_counts(found.in_flight)}, stored already" if any(found.in_flight.values()) else "",
         f"training:  {row['training']['steps']} optimizer steps of {row['training']['id']}" if row["training"] else "",
-        table("Steps of this launch", found.steps).text() if found.steps else "no step of this launch is finished",
+        table("Steps of this launch", _steps(found)).text() if found.steps else "no step of this launch is finished",
         f"left:      {told(row['left']) if row['left'] else row['no_plan']}",
         f"go on:     {row['command']}" if row["state"] in ("stopped", "not running") else "",
         f"others:    {', '.join(others)}" if others else "",
     ]
     return "\n".join(line for line in lines if line)
+
+
+def _steps(found: Status) -> list[dict[str, Any]]:
+    return [{**step, "seconds": f"{step['seconds']:.1f}"} for step in found.steps]
 
 
 def _counts(counts: Any) -> str:

@@ -100,7 +100,6 @@ def _expanded(value: Any, where: str) -> Any:
         return value
     for name in re.findall(r"\$(\w+)", value):
         if name not in os.environ:
-            raise RecipeError(
-                f"${name} is not set", where=where, remedy=f"set it, or write the path instead of ${name}"
-            )
+            told = "set it to the folder of this data, or write its path into the suite"
+            raise RecipeError(f"${name} is not set", where=where, remedy=told)
     return os.path.expandvars(value)
