@@ -104,6 +104,7 @@ def test_the_installed_wheel_makes_a_recipe_runs_it_and_answers_questions(
 ) -> None:
     assert f"temporal-toolkit {toolkit.__version__}" in typed(clean, folder, "toolkit", "--version")
     assert "Exit codes:" in typed(clean, folder, "toolkit", "--help")
+    assert "guided@2" in typed(clean, folder, "toolkit", "demo", "--store", "try/store.duckdb")
     settings = ["engine.kind=scripted", f"trainer.python={fake_python}", "judge.method=expected", "answers.k=3"]
     settings += ["answers.max_tokens=16", "gate.max_dropped=0.5", "training.batch_size=4"]
     own = ["--model", str(tiny_model), "--prompts", "prompts.txt", "--like", "quick"]

@@ -19,7 +19,7 @@ from toolkit.provenance import capture
 from toolkit.reporting.json_lines import json_line
 from toolkit.reporting.tables import table
 from toolkit.safe_text import lines
-from toolkit.store.database import Store
+from toolkit.store.database import START, Store
 from toolkit.store.serving import DEFAULT as DEFAULT
 from toolkit.store.serving import open_reader
 
@@ -33,7 +33,7 @@ CELL = 60  # characters of a text in a table
 def writing(path: Path, command: str, *, new: bool = False) -> Iterator[tuple[Store, str]]:
     """The store open for writing, and the id of this launch, which every new row bears. new: it is made if need be."""
     if not new and not path.exists():
-        raise StoreError(f"no store {path}", remedy="run a recipe or import a set first, or name the file with --store")
+        raise StoreError(f"no store {path}", remedy=START)
     launch = capture(command, {})
     with Store(path) as store:
         store.insert("launch", [{**vars(launch), "arguments": list(launch.arguments)}])

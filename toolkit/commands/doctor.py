@@ -52,7 +52,7 @@ def _doctor(path: Path, fix: bool, as_json: bool) -> None:
     if path.exists():
         _examined(path, fix, as_json)
     elif not as_json:
-        print(f"\nno store {path} yet: a recipe makes it")
+        print(f"\nno store {path} yet: a recipe, `toolkit import` or `toolkit demo` makes it")
 
 
 def _examined(path: Path, fix: bool, as_json: bool) -> None:

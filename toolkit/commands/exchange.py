@@ -20,7 +20,8 @@ from toolkit.pairs.versions import resolve
 from toolkit.records import Role
 
 Evals = Annotated[
-    list[str] | None, typer.Option("--eval", help="alpaca_eval=FILE, gsm8k=FILE, human_eval or NAME=FILE.")
+    list[str] | None,
+    typer.Option("--eval", help="alpaca_eval=FILE, gsm8k=FILE, human_eval, or NAME=FILE: .txt or rows with 'text'."),
 ]
 Judge = Annotated[str, typer.Option(help="Name of the judge whose scores the file holds.")]
 

@@ -107,7 +107,8 @@ def texts_of(path: Path, field: str) -> Iterator[str]:
         text = (line.row or {}).get(field)
         if not isinstance(text, str):
             problem = line.problem or f"no text under {field!r}; found {sorted(line.row or ())}"
-            raise InputError(problem, where=line.place, remedy="name the key of the items' text, or mend this line")
+            told = f"call the key of the items' text {field!r}, or mend this line"
+            raise InputError(problem, where=line.place, remedy=told)
         yield text
 
 

@@ -42,6 +42,7 @@ _SETTINGS = (  # GLOBAL: of every connection, also those that readers and second
 )
 READER_SECONDS = 2.0
 ASK = "correct the statement; `python -m toolkit sql` is a shell, where .views lists what can be asked"
+START = "run a recipe, import a set or try `toolkit demo` first, or name the file with --store"
 READ = "ask with SELECT or FROM; the toolkit alone writes a store"
 _READING = {duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN}
 
@@ -58,7 +59,7 @@ class Store:
         if path is not None and not read_only:
             _make_folder(path)
         if path is not None and read_only and not path.exists():
-            raise StoreError(f"no store {path}", remedy="run a recipe first, or name the file with --store")
+            raise StoreError(f"no store {path}", remedy=START)
         if path is not None and path.exists() and not path.is_file():  # a pipe would be waited for without an end
             what = "a folder" if path.is_dir() else "no ordinary file"
             raise StoreError(f"{path} is {what}", remedy="name a file with --store, for example runs/store.duckdb")
