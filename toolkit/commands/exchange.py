@@ -21,7 +21,7 @@ from toolkit.records import Role
 
 Evals = Annotated[
     list[str] | None,
-    typer.Option("--eval", help="alpaca_eval=FILE, gsm8k=FILE, human_eval, or NAME=FILE: .txt or rows with 'text'."),
+    typer.Option("--eval", help="alpaca_eval=FILE, gsm8k=FILE, human_eval, NAME=FILE (.txt, or rows of 'text')."),
 ]
 Judge = Annotated[str, typer.Option(help="Name of the judge whose scores the file holds.")]
 
