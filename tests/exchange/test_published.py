@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from toolkit.errors import InputError, JudgeError
+from toolkit.errors import InputError, JudgeError, RecipeError
 from toolkit.exchange.published import Roles, import_responses, import_scores, pair_published
 from toolkit.pairs.versions import load
 from toolkit.records import Model, PairSet, Role
@@ -109,7 +109,7 @@ def test_a_file_without_an_answer_of_the_model_stores_nothing(store: Store, tmp_
     (tmp_path / "cut.jsonl.gz").write_bytes(gzip.compress(b"{}")[:-6])
     with pytest.raises(InputError, match="cannot read"):
         import_responses(store, tmp_path / "cut.jsonl.gz", "old", "past", "launch")
-    with pytest.raises(InputError, match="no role"):
+    with pytest.raises(RecipeError, match="no role"):
         import_responses(store, path, "mid", "chosen", "launch")  # type: ignore[arg-type]
 
 
