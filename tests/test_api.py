@@ -54,7 +54,7 @@ def changes(recipe: Recipe) -> list[str]:
     return [line.removeprefix("--set=") for line in fields(recipe.resolved())]
 
 
-def test_pairs_come_in_three_forms_with_the_same_rows(path: Path) -> None:
+def test_pairs_come_in_three_forms_with_the_same_rows_and_show_a_table_without_the_models_markup(path: Path) -> None:
     stored = toolkit.open_store(path)
     frame = stored.pairs("guided@1")
     assert len(frame) == frame.arrow().num_rows == len(frame.pandas()) == len(frame.dataset()) > 0
@@ -62,6 +62,9 @@ def test_pairs_come_in_three_forms_with_the_same_rows(path: Path) -> None:
     assert frame.dataset()["chosen_text"][0] == frame.pandas()["chosen_text"][0]
     assert (frame.pandas()["gap"] > 0).all()
     assert len(stored.pairs()) == len(stored.pairs("guided")) + len(stored.pairs("anchored-0"))
+    shown = stored.sql("SELECT '<b>' AS text FROM responses")
+    assert repr(shown) == "54 rows of text: .pandas(), .arrow() or .dataset()"
+    assert shown._repr_html_().count("&lt;b&gt;") == 10
 
 
 def test_answers_and_verdicts_of_a_version_are_those_of_its_pairs(path: Path) -> None:

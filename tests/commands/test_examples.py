@@ -23,7 +23,7 @@ from toolkit.store.database import Store
 
 EXAMPLES = {name_of(command): described(command.__doc__ or "")[1] for command in COMMANDS}
 ELSEWHERE = {
-    "demo": "takes no store that is there: tests/commands/test_demo.py",
+    "demo": "takes no store that is there: tests/packaging/test_package.py",
     "judgement-examples": "needs a judge that writes: tests/demonstrations/test_rated.py",
     "diagnose": "loads networks: tests/diagnostics/test_diagnose.py",
     "browse": "serves until it is ended: tests/analysis/test_browse.py",

@@ -104,7 +104,6 @@ def test_the_installed_wheel_makes_a_recipe_runs_it_and_answers_questions(
 ) -> None:
     assert f"temporal-toolkit {toolkit.__version__}" in typed(clean, folder, "toolkit", "--version")
     assert "Exit codes:" in typed(clean, folder, "toolkit", "--help")
-    assert "guided@2" in typed(clean, folder, "toolkit", "demo", "--store", "try/store.duckdb")
     settings = ["engine.kind=scripted", f"trainer.python={fake_python}", "judge.method=expected", "answers.k=3"]
     settings += ["answers.max_tokens=16", "gate.max_dropped=0.5", "training.batch_size=4"]
     own = ["--model", str(tiny_model), "--prompts", "prompts.txt", "--like", "quick"]
@@ -117,6 +116,20 @@ def test_the_installed_wheel_makes_a_recipe_runs_it_and_answers_questions(
     written = json.loads(typed(clean, folder, "toolkit", "report", "my", "--json"))["written"]
     assert all(Path(folder / path).stat().st_size > 1000 for path in written)
     assert typed(clean, folder, "toolkit", "diff", "anchored-0", "guided-0", "--json")
+
+
+def test_the_demo_is_a_whole_run_that_status_and_report_find_without_its_name(clean: Path, folder: Path) -> None:
+    (folder / "try").mkdir()
+
+    def said(*words: str, code: int = 0) -> str:
+        return typed(clean, folder / "try", "toolkit", *words, code=code)
+
+    assert "python -m toolkit.recipes.temporal --config runs/demo/demo.toml" in said("demo")
+    status, report = (json.loads(said(command, "--json")) for command in ("status", "report"))
+    assert (status["run"], status["state"], report["run"]) == ("demo", "finished", "demo")
+    assert "toolkit diagnose" in report["headline"]
+    (folder / "try" / "runs" / "demo" / "demo.toml").unlink()
+    assert "give the demo a store of its own" in said("demo", code=2), "no set of a demo joins a store that is there"
 
 
 def test_data_and_evaluation_by_an_endpoint_need_no_extra(
