@@ -17,6 +17,7 @@ from toolkit.config import Engine as Settings
 from toolkit.engines.protocol import Completion, Likelihood, Request
 from toolkit.errors import EngineError
 
+MADE_UP = "scripted: answers and scores are made up, no model said them"  # for whoever reads a report of such a run
 _SYLLABLES = ("ka", "lo", "mi", "ru", "ten", "so", "va", "pel", "dor", "ni")
 
 

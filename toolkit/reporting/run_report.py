@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from toolkit.engines.scripted import MADE_UP
 from toolkit.errors import writing
 from toolkit.provenance import Launch
 from toolkit.reporting.tables import Table, table
@@ -48,6 +49,11 @@ def run_tables(store: Store, launch: str) -> list[Table]:
     ]
 
 
+def made_by(engine: str | None) -> str:
+    """Where answers and scores come from, for whoever reads a report."""
+    return MADE_UP if engine == "scripted" else engine or "unknown"
+
+
 def _head(launch: Launch) -> str:
     judge: Mapping[str, Any] = launch.recipe["judge"]
     answers: Mapping[str, Any] = launch.recipe["answers"]
@@ -61,6 +67,7 @@ def _head(launch: Launch) -> str:
             "",
             f"- model: {launch.recipe['model']}; K = {answers['k']}, T = {answers['temperature']}, "
             f"top_p = {answers['top_p']}, at most {answers['max_tokens']} tokens",
+            f"- engine: {made_by(launch.recipe['engine']['kind'])}",
             f"- judge: {judge['by']}, method `{judge['method']}`, rubric `{judge['rubric']}`, {judge['draws']} draws",
             f"- DPO: beta {training['beta']}, learning rate {training['learning_rate']}, "
             f"batch {training['batch_size']}, {training['epochs']} epochs, reference {training['reference']}",

@@ -211,6 +211,10 @@ def test_without_diagnostics_the_page_says_by_which_command_they_are_made(bare: 
     assert "normal ones (1.96 standard errors)" in text
 
 
+def test_a_page_of_a_scripted_run_says_that_its_answers_are_made_up(bare: Path) -> None:
+    assert "made up, no model said them" in as_html(page(bare))
+
+
 def test_the_page_is_one_file_that_loads_nothing(diagnosed: Path, tmp_path: Path) -> None:
     html_file, markdown_file = write_page(page(diagnosed), tmp_path / "out")
     text = html_file.read_text()

@@ -20,6 +20,7 @@ from toolkit.reporting.page.curves import curves
 from toolkit.reporting.page.pairs import distributions, examples, yields
 from toolkit.reporting.page.parts import Page, Scope, Section, ask, quoted
 from toolkit.reporting.page.training import training
+from toolkit.reporting.run_report import made_by
 from toolkit.store.database import Store
 
 _RUNS = """SELECT DISTINCT l.run FROM launch l JOIN step s ON s.launch = l.id
@@ -41,7 +42,10 @@ WHERE s.run = {run} GROUP BY s.iteration, s.position, s.pair_set, c.control
 ORDER BY s.iteration, s.position, c.control"""
 _PAIRS = """SELECT coalesce(sum(size), 0)::BIGINT AS n FROM pair_set
 WHERE id IN (SELECT pair_set FROM run_sets WHERE run = {run})"""
-_LAUNCH = "SELECT started, recipe->>'model' AS model FROM launch WHERE run = {run} ORDER BY started DESC LIMIT 1"
+_LAUNCH = """
+SELECT started, recipe->>'model' AS model, recipe->'engine'->>'kind' AS engine
+FROM launch WHERE run = {run} ORDER BY started DESC LIMIT 1
+"""
 
 
 def run_page(store: Store, run: str, against: Sequence[str] = ()) -> Page:
@@ -84,6 +88,7 @@ def _facts(scope: Scope) -> tuple[tuple[str, str], ...]:
         ("pair sets", str(len(scope.sets))),
         ("pairs", f"{pairs:,}"),
         ("model", launch["model"] or "unknown"),
+        ("engine", made_by(launch["engine"])),
         ("beside", ", ".join(scope.others) or "no other run"),
         ("run on", f"{launch['started']:%Y-%m-%d}"),
     )
