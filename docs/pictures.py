@@ -1,7 +1,6 @@
 """The pictures of the pages, taken of a report by Chromium: python docs/pictures.py runs/reports/report-quick.html.
 
-Those in docs/assets are of a run of the embedded model by the recipe quick with `prompts.part_size=4`, `answers.k=3`,
-`answers.max_tokens=32` and batches of 2; `diagnose` had not measured it.
+Those in docs/assets are of the tutorial's run: the embedded model, the recipe quick, after `toolkit diagnose`.
 """
 
 from __future__ import annotations

@@ -30,9 +30,9 @@ from clock import peak
 
 from toolkit.diagnostics.forward import forward
 from toolkit.diagnostics.gradient import directional_gradients
-from toolkit.diagnostics.network import load_network
 from toolkit.diagnostics.sequences import Sides, batches, packed
 from toolkit.engines import embedded
+from toolkit.engines.network import load_network
 
 CHUNK = 50  # pairs of a turn of those that only read
 DEPTHS = (8, 15, 22)

@@ -186,8 +186,8 @@ def test_the_embedded_models_log_probabilities_are_those_openrlhf_trains_on() ->
     stub_flash_attention()
     from openrlhf.models.utils import log_probs_from_logits  # type: ignore[import-untyped]
 
-    from toolkit.diagnostics.network import load_network
     from toolkit.engines import embedded
+    from toolkit.engines.network import load_network
 
     path = embedded.prepare()
     model, pairs = load_network(path).to("cpu"), _real_pairs(path)

@@ -28,9 +28,9 @@ from transformers import (
 
 from toolkit.diagnostics import gradient_forms, gradient_pass
 from toolkit.diagnostics.gradient import directional_gradients, per_pair_gradients, uncovered
-from toolkit.diagnostics.network import load_network
 from toolkit.diagnostics.sequences import Sides
 from toolkit.engines import embedded
+from toolkit.engines.network import load_network
 from toolkit.errors import InputError
 
 VOCABULARY = 50

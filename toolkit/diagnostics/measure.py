@@ -17,11 +17,11 @@ from typing import Any
 
 from toolkit.diagnostics.forward import forward
 from toolkit.diagnostics.gradient import directional_gradients
-from toolkit.diagnostics.network import load_network
 from toolkit.diagnostics.run_sets import Answers
 from toolkit.diagnostics.sequences import Sides
 from toolkit.diagnostics.sides import sides
 from toolkit.diagnostics.texts import text_metrics
+from toolkit.engines.network import load_network
 from toolkit.identity import Json
 from toolkit.lab import Lab, Step
 from toolkit.records import Metric, MetricKind, Model

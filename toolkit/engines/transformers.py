@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from toolkit.config import Engine as Settings
+from toolkit.engines.network import load_network
 from toolkit.engines.protocol import Completion, Likelihood, Request
 from toolkit.engines.vllm import resolve_device
 from toolkit.errors import EngineError
@@ -24,15 +25,12 @@ class TransformersEngine:
 
     def __init__(self, path: Path, settings: Settings, trust_remote_code: bool = False) -> None:
         need("torch", "engine.kind = 'transformers'", "cpu", EngineError)
-        import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoTokenizer
 
         self._device = "cuda" if resolve_device(settings) == "gpu" else "cpu"
         self._batch = min(settings.max_num_seqs, 64)
         self._context = settings.max_model_len
-        load: dict[str, Any] = {"dtype": getattr(torch, settings.dtype), "trust_remote_code": trust_remote_code}
-        model = AutoModelForCausalLM.from_pretrained(path, use_safetensors=True, **load)
-        self._model = model.to(self._device).eval()
+        self._model = load_network(path, settings.dtype, self._device, trust_remote_code=trust_remote_code)
         self._tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
         stops = self._model.generation_config.eos_token_id
         self._stops = set(stops if isinstance(stops, list) else [stops]) | {self._tokenizer.eos_token_id}
