@@ -11,8 +11,11 @@ import sys
 
 from toolkit.errors import InputError, ToolkitError
 
+# OpenRLHF demands flash-attn, an hour of compiling, and the embedded model's package a runner that is compiled too.
+# Nothing here calls them, so uv is told that no Python is old enough for them.
+_WITHOUT = """printf '%s; python_version<"0"\\n' flash-attn llama-cpp-python llm | uv pip install --override - """
 INSTALL = {
-    "cpu": "uv pip install --torch-backend cpu 'temporal-toolkit[cpu]'; on a GPU: pip install 'temporal-toolkit[gpu]'",
+    "cpu": f"{_WITHOUT}--torch-backend cpu 'temporal-toolkit[cpu]'; on a GPU: [gpu], and no --torch-backend",
     "eval": "pip install 'temporal-toolkit[eval]'",
     "notebooks": "pip install 'temporal-toolkit[notebooks]'",
     **{tracker: f"pip install {tracker}" for tracker in ("tensorboard", "wandb", "mlflow", "trackio")},
