@@ -16,7 +16,7 @@ from toolkit.errors import InputError, ToolkitError
 _NEEDLESS = "flash-attn llama-cpp-python llm torchaudio torchcodec torchvision"
 _WITHOUT = f"""printf '%s; python_version<"0"\\n' {_NEEDLESS} | uv pip install --override - """
 INSTALL = {
-    "cpu": f"{_WITHOUT}--torch-backend cpu 'temporal-toolkit[cpu]'; on a GPU as docs/howto/install.md has it",
+    "cpu": f"{_WITHOUT}--torch-backend cpu 'temporal-toolkit[cpu]'; on a GPU leave out what says torch, and take [gpu]",
     "eval": "pip install 'temporal-toolkit[eval]'",
     "notebooks": "pip install 'temporal-toolkit[notebooks]'",
     **{tracker: f"pip install {tracker}" for tracker in ("tensorboard", "wandb", "mlflow", "trackio")},
