@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from tests.diagnostics.planted import Turn, plant
@@ -45,6 +47,36 @@ def test_scores_that_differ_by_less_than_a_billionth_are_a_tie_in_judge_gaps(sto
             store.add([Judgment(response, judge, "of 1", "generated", *asked)], launch="L")
     alike = {row["judge"]: row["ordered_alike"] for row in store.named("judge_gaps")}
     assert alike == {"M_1": 0.5, "other": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("gap_by_iteration", ("gap", "spread", "chosen")),
+        ("judge_gaps", ("gap", "own_gap", "chosen")),
+        ("length_gap", ("correlation_with_gap",)),
+        ("FROM iterations", ("gap", "chosen_score")),
+    ],
+)
+def test_a_mean_is_the_same_to_its_last_digit_whatever_order_the_rows_came_in(asked: str, told: tuple[str, ...]) -> None:
+    """Added up as they come, 0.7 + 1.4 + 2.1 + ... ends otherwise than from the back."""
+    pairs = [(0.7 * (1 + place % 9) / 3, (20 + place % 7, 20)) for place in range(60)]
+    found = set()
+    for seed in range(20):
+        shuffled = random.Random(seed).sample(pairs, len(pairs))
+        gaps, lengths = [gap for gap, _ in shuffled], [length for _, length in shuffled]
+        with Store(None) as store:
+            lab = plant(store, [Turn(gaps, gaps, lengths=lengths)])
+            judge = store.query("SELECT id FROM model WHERE name = 'M_1'")[0]["id"]
+            scores = store.query(
+                "SELECT chosen AS answer, chosen_score AS score FROM pairs UNION ALL SELECT rejected, 0 FROM pairs"
+            )
+            kept = Sampling(1.0, 1.0, 8), 0, 0, "reply", "scored", ""
+            given = [Judgment(row["answer"], judge, "of 5", "generated", *kept, row["score"]) for row in scores]
+            store.add(given, launch=lab.launch.id)
+            rows = store.query(asked) if " " in asked else store.named(asked)
+            found.add(tuple(rows[0][column] for column in told))
+    assert len(found) == 1
 
 
 def test_the_gate_of_another_run_on_the_same_set_is_not_a_runs_own() -> None:

@@ -38,7 +38,7 @@ ORDER BY c.depth
 """
 _JUDGED = """
 SELECT
-    x.pair_set AS "set", count(*) AS pairs, avg(x.gap) AS gap,
+    x.pair_set AS "set", count(*) AS pairs, avg(x.gap ORDER BY x.gap) AS gap,
     string_agg(DISTINCT j.name, ', ' ORDER BY j.name) AS judge,
     avg(x.chosen_characters) AS "chosen length", avg(x.rejected_characters) AS "rejected length"
 FROM pairs x LEFT JOIN model j ON j.id = x.judge WHERE list_contains($sets, x.pair_set) GROUP BY ALL ORDER BY ALL

@@ -109,11 +109,13 @@ CREATE OR REPLACE VIEW rejected_rows AS FROM rejected_row;
 CREATE OR REPLACE VIEW training_steps AS
 SELECT t.model, t.pair_set, t.demonstration_set, s.* FROM training_step s JOIN training t ON t.id = s.training;
 
--- One row per pair set: how far apart its sides are, and whose answers they are.
+-- One row per pair set: how far apart its sides are, and whose answers they are. Means are taken in the order of what
+-- they are taken of: rows come in any order, and a sum of floats depends on it in its last digits.
 CREATE OR REPLACE VIEW iterations AS
 SELECT
     pair_set, phase, iteration, count(*) AS pairs,
-    avg(chosen_score) AS chosen_score, avg(rejected_score) AS rejected_score, avg(gap) AS gap,
+    avg(chosen_score ORDER BY chosen_score) AS chosen_score, avg(rejected_score ORDER BY rejected_score) AS rejected_score,
+    avg(gap ORDER BY gap) AS gap,
     avg(chosen_characters) AS chosen_characters, avg(rejected_characters) AS rejected_characters,
     avg((chosen_role = 'future')::INT) AS chosen_by_future, avg((rejected_role = 'past')::INT) AS rejected_by_past
 FROM pairs GROUP BY ALL;

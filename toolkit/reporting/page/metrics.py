@@ -92,8 +92,8 @@ LEFT JOIN summaries f ON f.pair_set = x.pair_set AND f.metric = x.metric AND f.u
     AND f.model IS NOT DISTINCT FROM x.model
 """
 _ALONE = """WITH found AS (
-    SELECT x.pair_set, count(v.v) AS n, count(*) - count(v.v) AS missing, avg(v.v) AS mean,
-        1.96 * stddev_samp(v.v) / sqrt(count(v.v)) AS half
+    SELECT x.pair_set, count(v.v) AS n, count(*) - count(v.v) AS missing, avg(v.v ORDER BY v.v) AS mean,
+        1.96 * stddev_samp(v.v ORDER BY v.v) / sqrt(count(v.v)) AS half
     FROM pairs x, LATERAL (SELECT {value} AS v) v
     WHERE x.pair_set IN (SELECT pair_set FROM run_sets WHERE run IN ({runs})) GROUP BY x.pair_set
 )

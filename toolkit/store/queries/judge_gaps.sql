@@ -2,7 +2,8 @@
 -- A judge's methods and rubrics are kept apart. own_gap: by the scores that ordered the pairs, over the same pairs.
 SELECT
     x.pair_set AS "set", x.iteration, m.name AS judge, c.method, b.name AS rubric, count(*) AS pairs,
-    avg(c.score - r.score) AS gap, avg(x.gap) AS own_gap, avg(c.score) AS chosen, avg(r.score) AS rejected,
+    avg(c.score - r.score ORDER BY c.score - r.score) AS gap, avg(x.gap ORDER BY x.gap) AS own_gap,
+    avg(c.score ORDER BY c.score) AS chosen, avg(r.score ORDER BY r.score) AS rejected,
     avg(CASE WHEN c.score > r.score THEN 1 WHEN c.score = r.score THEN 0.5 ELSE 0 END) AS ordered_alike,
     coalesce(bool_and(c.judge = x.judge), false) AS own_judge
 FROM pairs x
