@@ -58,7 +58,7 @@ def test_scores_that_differ_by_less_than_a_billionth_are_a_tie_in_judge_gaps(sto
         ("FROM iterations", ("gap", "chosen_score")),
     ],
 )
-def test_a_mean_is_the_same_to_its_last_digit_whatever_order_the_rows_came_in(asked: str, told: tuple[str, ...]) -> None:
+def test_a_mean_is_the_same_in_every_digit_whatever_order_rows_came_in(asked: str, told: tuple[str, ...]) -> None:
     """Added up as they come, 0.7 + 1.4 + 2.1 + ... ends otherwise than from the back."""
     pairs = [(0.7 * (1 + place % 9) / 3, (20 + place % 7, 20)) for place in range(60)]
     found = set()

@@ -14,13 +14,16 @@ from toolkit.lab import Lab
 from toolkit.provenance import capture
 from toolkit.recipes.self_rewarding import self_rewarding
 from toolkit.records import Model
+from toolkit.reporting.notebooks.frames import Reader
+from toolkit.reporting.notebooks.pair_browser import Wanted, pair_rows
+from toolkit.reporting.page.pairs import yields
 from toolkit.store.database import Store
 from toolkit.training.making import Task
 from toolkit.training.process import run_trainer
 
 
-def launch(recipe: Recipe, path: Path) -> Model:
-    with Lab(recipe, Store(path), capture("test", recipe.resolved())) as lab:
+def launch(recipe: Recipe, path: Path, run: str = "test") -> Model:
+    with Lab(recipe, Store(path), capture(run, recipe.resolved())) as lab:
         return self_rewarding(lab, recipe)
 
 
@@ -54,3 +57,32 @@ def test_an_option_that_changes_what_is_learned_is_another_training_and_one_of_t
 
     assert known() == known(**{"ds.adam_offload": True}) == known(**{"logger.wandb.key": "x"})
     assert len({known(), known(**{"model.ipo_enable": True}), known(**{"model.label_smoothing": 0.1})}) == 3
+
+
+def test_what_the_gate_drops_is_of_one_training_and_not_of_its_set(
+    scripted_recipe: Callable[..., Recipe], tmp_path: Path
+) -> None:
+    """Two runs train on one set; the second leaves out cut answers, of which the first has dropped none."""
+    path = tmp_path / "s.duckdb"
+    for run, settings in (("keeps", "keep"), ("drops", "drop")):
+        recipe = scripted_recipe(iterations=1, gate={"cut_answers": settings, "max_dropped": 0.9})
+        launch(recipe, path, run)
+    with Store(path, read_only=True) as store:
+        launches = {row["run"]: row["id"] for row in store.query("FROM launch")}
+        made = {row["run"]: row for row in store.query("SELECT * FROM run_sets s JOIN training t ON t.id = s.training")}
+        (size,) = {row["size"] for row in store.query("FROM pair_set")}
+        cut = {
+            run: sum(row["count"] for row in store.named("run_drops", launch=launches[run]) if row["stage"] == "gate")
+            for run in made
+        }
+    reader = Reader(path)
+    tables = {run: reader.section(yields, run).asked[0].table for run in made}
+    told = {run: int(table.rows[0][table.columns.index("dropped at the gate")]) for run, table in tables.items()}
+    kept = [
+        len(pair_rows(reader, Wanted(made["drops"]["pair_set"], state=state)).frame) for state in ("", "trained on")
+    ]
+    assert made["keeps"]["pair_set"] == made["drops"]["pair_set"]
+    assert made["drops"]["row_count"] < size == made["keeps"]["row_count"]
+    assert cut == {run: size - row["row_count"] for run, row in made.items()}
+    assert told == cut
+    assert kept == [size, size], "the run that keeps them trained on every pair"

@@ -243,7 +243,7 @@ def _last_number(store: Store, name: str) -> int:
 
 
 def _drops(store: Store, version: str) -> tuple[Drop, ...]:
-    sql = "SELECT stage, prompt, reason, pair, detail FROM dropped WHERE pair_set = ? ORDER BY ALL"
+    sql = "SELECT DISTINCT stage, prompt, reason, pair, detail FROM dropped WHERE pair_set = ? ORDER BY ALL"
     return tuple(Drop(**row) for row in store.query(sql, [version]))
 
 

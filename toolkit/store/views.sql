@@ -100,7 +100,7 @@ SELECT
     s.*, s.size AS pairs, l.run, l.author,
     (SELECT list(t.tag ORDER BY t.tag) FROM tags t WHERE t.pair_set = s.id) AS tags,
     (SELECT count(*) FROM dropped d WHERE d.pair_set = s.id AND d.stage = 'selection') AS dropped_in_selection,
-    (SELECT count(*) FROM dropped d WHERE d.pair_set = s.id AND d.stage = 'gate') AS dropped_at_gate,
+    (SELECT count(DISTINCT d.pair) FROM dropped d WHERE d.pair_set = s.id AND d.stage = 'gate') AS dropped_at_gate,
     (SELECT count(*) FROM rejected_row r WHERE r.pair_set = s.id) AS rejected_rows
 FROM pair_set s LEFT JOIN launch l ON l.id = s.launch;
 

@@ -186,12 +186,14 @@ def _launch(lab: Lab, task: Task) -> str:
 
 
 def _gated(lab: Lab, task: Task) -> GateReport:
-    """The rows that survive the trainer's tokenisation; every drop is stored before the share is judged."""
-    started = time.monotonic()
+    """The rows that survive the trainer's tokenisation; every drop is stored before the share is judged, as one of this
+    training: other settings drop others of the same set."""
+    started, training = time.monotonic(), task.request(lab.recipe).id
     rows = task.rows()
     report = gate(rows, lab.chat(task.parent).tokenizer, task.settings, lab.recipe.gate)
-    lab.store.insert("dropped", [{**vars(drop), "pair_set": task.data} for drop in report.drops])
+    lab.store.insert("dropped", [{**vars(drop), "pair_set": task.data, "training": training} for drop in report.drops])
     stats = {
+        "training": training,
         "kept": len(report.kept),
         "tokens": report.tokens,
         **Counter(drop.reason for drop in report.drops),

@@ -23,14 +23,16 @@ moves AS (
     WHERE pair_set = $set AND control = '' GROUP BY pair
 ),
 gate AS (
-    SELECT pair, string_agg(DISTINCT stage || ': ' || reason, ', ') AS dropped FROM dropped
-    WHERE pair_set = $set AND pair IS NOT NULL GROUP BY pair
+    SELECT pair, string_agg(DISTINCT stage || ': ' || reason, ', ') AS dropped,
+        bool_or(training = '') OR count(DISTINCT training) FILTER (training IN (SELECT id FROM training))
+            = (SELECT count(*) FROM training WHERE pair_set = $set) AS unused
+    FROM dropped WHERE pair_set = $set AND pair IS NOT NULL GROUP BY pair
 ),
 known AS (
     SELECT
         x.*, x.chosen_characters - x.rejected_characters AS length_gap,
         x.chosen_role || ' > ' || x.rejected_role AS roles,
-        n.value AS measured, m.displaced, g.dropped
+        n.value AS measured, m.displaced, g.dropped, coalesce(g.unused, false) AS unused
     FROM pairs x
     LEFT JOIN numbers n ON n.pair = x.id LEFT JOIN moves m ON m.pair = x.id LEFT JOIN gate g ON g.pair = x.id
     WHERE x.pair_set = $set
@@ -44,7 +46,7 @@ WHERE ($text = '' OR contains(lower(concat_ws(chr(10), prompt_text, chosen_text,
     AND ($low_gap IS NULL OR gap BETWEEN $low_gap AND $high_gap)
     AND ($state = '' OR CASE $state
         WHEN 'displaced' THEN displaced WHEN 'not displaced' THEN NOT displaced
-        WHEN 'trained on' THEN dropped IS NULL ELSE contains(dropped, $state) END)
+        WHEN 'trained on' THEN NOT unused ELSE contains(dropped, $state) END)
 """
 _ONE = """
 SELECT x.*, c.name AS chosen_model_name, r.name AS rejected_model_name
@@ -84,8 +86,9 @@ FROM metrics WHERE pair_set = $set AND control = '' ORDER BY label
 _DROPPED = """
 SELECT d.stage, d.reason, count(*) OVER (PARTITION BY d.stage, d.reason) AS of_this_reason, p.text AS prompt_text,
     d.detail
-FROM dropped d JOIN prompt p ON p.id = d.prompt
-WHERE d.pair_set = $set AND ($reason = '' OR d.stage || ': ' || d.reason = $reason)
+FROM (SELECT DISTINCT stage, reason, prompt, detail FROM dropped WHERE pair_set = $set) d
+JOIN prompt p ON p.id = d.prompt
+WHERE ($reason = '' OR d.stage || ': ' || d.reason = $reason)
 ORDER BY ALL LIMIT $limit
 """
 
