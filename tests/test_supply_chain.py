@@ -1,11 +1,12 @@
 """What can be held without a network against packages and files of others: pins, and calls that would run foreign code.
 
-Whether a pinned version is known to have a hole is asked by `make audit`, which needs a network.
+Known holes in the pinned versions are asked for by requirements/audit.py, whose reading of the answers is held here.
 """
 
 from __future__ import annotations
 
 import ast
+import json
 import re
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from requirements import audit
 from toolkit.commands.machine import installed, pins
 
 ROOT = Path(__file__).parents[1]
@@ -76,3 +78,35 @@ def test_what_is_installed_is_what_is_pinned() -> None:
         pytest.skip("this environment was not set up by bootstrap.py")
     found = installed()
     assert {name: found.get(name) for name in pins()} == pins()
+
+
+CLEAN = {"name": "good", "version": "1.0", "vulns": []}
+HOLE = {"id": "PYSEC-1", "aliases": ["CVE-1"], "fix_versions": ["2.1"], "description": "runs what it reads"}
+HOLED = {"name": "bad", "version": "2.0", "vulns": [HOLE]}
+UNKNOWN = {"name": "absent", "skip_reason": "Dependency not found"}
+
+
+@pytest.mark.parametrize(
+    ("packages", "accepted", "codes", "said"),
+    [
+        ([CLEAN], {}, (0, 0), "every version asked about, 0 known holes"),
+        ([CLEAN, HOLED], {}, (1, 1), "bad 2.0: PYSEC-1, mended in 2.1"),
+        ([CLEAN, HOLED], {"CVE-1": "nothing is read"}, (0, 0), "every version asked about, 0 known holes"),
+        ([CLEAN, UNKNOWN], {}, (0, 1), "NOT AUDITED, 1 of 2 versions, as: Dependency not found"),
+        ([HOLED, UNKNOWN], {}, (1, 1), "bad 2.0: PYSEC-1"),
+        (None, {}, (0, 1), "NOT AUDITED, error: no route to the registry"),
+    ],
+)
+def test_an_audit_fails_on_a_known_hole_and_says_what_it_could_not_ask(
+    packages: list[object] | None, accepted: dict[str, str], codes: tuple[int, int], said: str,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    answer = tmp_path / "answer"
+    answer.write_text(json.dumps({"dependencies": packages, "fixes": []}))
+    asked = f"cat {answer}" if packages else "echo error: no route to the registry >&2; exit 2"
+    (tmp_path / "uv").write_text(f"#!/bin/sh\n{asked}\n")
+    (tmp_path / "uv").chmod(0o755)
+    monkeypatch.setattr(audit, "UV", tmp_path / "uv")
+    monkeypatch.setattr(audit, "ACCEPTED", accepted)
+    assert (audit.main(strict=False), audit.main(strict=True)) == codes
+    assert said in capsys.readouterr().out
