@@ -62,6 +62,7 @@ def test_pairs_come_in_three_forms_with_the_same_rows_and_show_a_table_without_t
     assert frame.dataset()["chosen_text"][0] == frame.pandas()["chosen_text"][0]
     assert (frame.pandas()["gap"] > 0).all()
     assert len(stored.pairs()) == len(stored.pairs("guided")) + len(stored.pairs("anchored-0"))
+    assert frame.arrow()["id"].to_pylist() == sorted(frame.arrow()["id"].to_pylist()), "the same order every time"
     shown = stored.sql("SELECT '<b>' AS text FROM responses")
     assert repr(shown) == "54 rows of text: .pandas(), .arrow() or .dataset()"
     assert shown._repr_html_().count("&lt;b&gt;") == 10

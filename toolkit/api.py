@@ -48,6 +48,10 @@ __all__ = [
     "judge", "load_prompts", "main", "open_lab", "open_store", "pair", "split", "start", "train", "worst",
 ]  # fmt: skip
 SHOWN = 10  # rows that a notebook shows of a frame
+_ORDER = {  # of the rows of a view, so that the same question gives the same frame
+    "pairs": "pair_set, id", "responses": "id", "judgments": "id", "scores": "id",
+    "metrics": "pair_set, control, chosen, rejected, metric, model",
+}  # fmt: skip
 _SIDES = "(SELECT unnest([chosen, rejected]) FROM pairs WHERE pair_set = $set)"
 
 
@@ -106,18 +110,17 @@ class Stored:
 
     def scores(self) -> Frame:
         """What evaluation gave each model, by task and metric."""
-        return self.sql("FROM scores")
+        return self._view("scores")
 
     def sql(self, statement: str, **parameters: Any) -> Frame:
         """The answer to one reading statement; `$name` in it is the keyword `name`."""
         with open_reader(self.path) as store:
             return Frame(store.arrow(statement, parameters))
 
-    def _view(self, name: str, condition: str, of: str) -> Frame:
-        if not of:
-            return self.sql(f"FROM {name}")
+    def _view(self, name: str, condition: str = "", of: str = "") -> Frame:
         with open_reader(self.path) as store:
-            return Frame(store.arrow(f"FROM {name} WHERE {condition}", {"set": resolve(store, of).id}))
+            where, values = (f"WHERE {condition}", {"set": resolve(store, of).id}) if of else ("", {})
+            return Frame(store.arrow(f"FROM {name} {where} ORDER BY {_ORDER[name]}", values))
 
 
 def open_store(path: str | Path = DEFAULT) -> Stored:

@@ -109,7 +109,7 @@ def point(at: str, number: int, when: str) -> Fault:
 
 def trainers() -> list[Fault]:
     told = {
-        "exit": ("trainer ended with exit code 1", "out of memory, says the fake", "trainer.log"),
+        "exit": ("trainer ended with exit code 1", "out of memory, says the scripted trainer", "trainer.log"),
         "killed": ("killed by signal 9", "after", "micro_batch_size"),
         "between": ("killed by signal 9", "micro_batch_size"),
         "partial": ("model.safetensors has", "safetensors header says", "train it again"),

@@ -24,7 +24,7 @@ STRUCK = [
     faults.moment("SIGKILL", 80, 0.1),
     faults.moment("SIGINT", 50, 0.05),
     faults.committing("training_step"),
-    *(fault for fault in faults.trainers() if fault.name == "hand-off cut off within a row"),
+    *(fault for fault in faults.trainers() if fault.name in ("exit", "hand-off cut off within a row")),
     *(fault for fault in faults.engines() if fault.name == "torn:4"),
     *(fault for fault in faults.endpoints() if fault.name == "half, 2 times"),
     *(fault for fault in faults.limits() if fault.name == "at the hand-off"),

@@ -34,11 +34,12 @@ def plant(store: Store, turns: Sequence[Turn], run: str = "planted", phase: str 
     lab.starts_from(parent)
     for number, turn in enumerate(turns):
         lab.iteration = number
-        parent = _turn(lab, phase, turn, parent)
+        parent = one_turn(lab, phase, turn, parent)
     return lab
 
 
-def _turn(lab: Lab, phase: str, turn: Turn, parent: Model) -> Model:
+def one_turn(lab: Lab, phase: str, turn: Turn, parent: Model, name: str = "") -> Model:
+    """A set of this phase in the lab's iteration, and the model trained on it: M_i+1, where it has no other name."""
     store, launch, number = lab.store, lab.launch.id, lab.iteration
     asked = [Prompt(f"question {number}-{place} of {lab.recipe.name}?") for place in range(len(turn.gaps))]
     sides = [_sides(turn, prompt, place, parent) for place, prompt in enumerate(asked)]
@@ -55,7 +56,7 @@ def _turn(lab: Lab, phase: str, turn: Turn, parent: Model) -> Model:
     if turn.draws:
         _controls(lab, made.id, parent, list(zip(asked, turn.draws, strict=True)))
     lab.note(Step(number, "pair", phase, made.id, len(pairs), 0))
-    return _trained(lab, made, parent, turn)
+    return trained(lab, made, parent, turn, name or f"M_{lab.iteration + 1}")
 
 
 def _sides(turn: Turn, prompt: Prompt, place: int, parent: Model) -> tuple[Response, Response]:
@@ -85,13 +86,14 @@ def _controls(lab: Lab, name: str, parent: Model, norms: Sequence[tuple[Prompt, 
     lab.store.add(metrics, launch=launch)
 
 
-def _trained(lab: Lab, pairs: PairSet, parent: Model, turn: Turn) -> Model:
-    training = Training(parent.id, parent.id, pairs.fingerprint, {"beta": 0.1})
-    result = Model(f"M_{lab.iteration + 1}", "", f"{lab.recipe.name} {lab.iteration + 1}", "t", parent.id, training.id)
+def trained(lab: Lab, pairs: PairSet, parent: Model, turn: Turn, name: str, beta: float = 0.1) -> Model:
+    """The model that a training on the set made, noted as a step."""
+    training = Training(parent.id, parent.id, pairs.fingerprint, {"beta": beta})
+    result = Model(name, "", f"{lab.recipe.name} {lab.iteration + 1}", "t", parent.id, training.id)
     found = {"pair_set": pairs.id, "demonstration_set": None, "model": result.id, "row_count": len(pairs.pairs)}
     lab.store.add([result], launch=lab.launch.id)
     lab.store.add([training], launch=lab.launch.id, **found, batch=8, unseen=0, seconds=1.0)
     logged = {"training": training.id, "metric": "loss"}
     lab.store.insert("training_step", [logged | {"step": i, "value": loss} for i, loss in enumerate(turn.losses)])
-    lab.note(Step(lab.iteration, "train", "DPO", result.id, 1, 0, stats={"name": result.name}))
+    lab.note(Step(lab.iteration, "train", "DPO", result.id, 1, 0, stats={"name": name}))
     return result

@@ -81,6 +81,6 @@ def test_no_reply_breaks_the_extractor(reply: str) -> None:
 
 @pytest.mark.parametrize("line", ["def add(a, b):\n", "```python\n", "import x\n", "(\n", "@\n", "    (\n"])
 def test_a_long_reply_is_read_in_time(line: str) -> None:
-    start = time.monotonic()
+    start = time.process_time()
     extract_code(line * 2000, "add")
-    assert time.monotonic() - start < 10
+    assert time.process_time() - start < 10

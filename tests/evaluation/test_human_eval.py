@@ -104,7 +104,8 @@ def test_each_way_to_fail_is_told_in_the_detail(ask: Callable[..., Any]) -> None
 def test_an_answer_without_end_is_counted_as_timed_out(
     ask: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(home, "check", lambda asked, limits, by: check(asked, Limits(seconds=2), by))
+    limits = {True: Limits(seconds=2), False: Limits(seconds=60)}
+    monkeypatch.setattr(home, "check", lambda asked, _, by: check(asked, limits["while True" in asked.program], by))
     _, graded = ask(RIGHT | {"add": "```python\ndef add(a, b):\n    while True: pass\n```"})
     assert values(graded.scores)["timed_out"] == (0.5, 2)
     assert graded.items[0].detail == "timed out (fenced) after 2 seconds"

@@ -46,10 +46,10 @@ def values(scores: Sequence[Score], method: str = "generated") -> dict[str, tupl
     return {score.metric: (score.value, score.n) for score in scores if score.settings["method"] == method}
 
 
-def rate(lab: Lab, rater: str, ratings: dict[str, float]) -> None:
+def rate(lab: Lab, rater: str, ratings: dict[str, float], draw: int = 0) -> None:
     judge = Model.external(rater)
     lab.store.add([judge], launch=lab.launch.id)
-    rows = [Judgment(a, judge.id, None, "given", None, 0, None, "", "scored", "", r) for a, r in ratings.items()]
+    rows = [Judgment(a, judge.id, None, "given", None, draw, None, "", "scored", "", r) for a, r in ratings.items()]
     lab.store.add(rows, launch=lab.launch.id)
 
 
@@ -143,6 +143,17 @@ def test_agreement_with_ratings_is_that_of_the_definitions(scripted_recipe: Buil
     assert found["ordered_alike"] == (1.0, 1), "z and w are rated alike, so only x and y are held together"
     assert "accuracy" not in found
     assert {score.settings["set"] for score in scores} == {"ratings of people"}
+
+
+def test_ratings_of_one_mean_are_a_tie_whatever_their_order(scripted_recipe: Build, tmp_path: Path) -> None:
+    """0.1 + 0.2 + 0.3 is not 0.3 + 0.2 + 0.1 in floating point."""
+    with speaking_lab(scripted_recipe(judge=WRITTEN), tmp_path / "s.duckdb", worth) as lab:
+        first, second = answered(lab, {"a?": ["x worth 1", "y worth 2"]})
+        for draw, (one, other) in enumerate([(0.1, 0.3), (0.2, 0.2), (0.3, 0.1)]):
+            rate(lab, "people", {first.id: one}, draw)
+            rate(lab, "people", {second.id: other}, draw)
+        ((_, ratings),) = labelled(lab.store, "people").ratings.items()
+    assert ratings == {first.id: 0.2, second.id: 0.2}
 
 
 def test_two_raters_are_kept_apart(scripted_recipe: Build, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ TEST = "def check(candidate):\n    assert candidate(2) == 4\n    assert candidat
 HARMLESS = "def square(x):\n    return x * x\n"
 WRONG = "def square(x):\n    return 0\n"
 SMALL = Limits(seconds=3, memory_bytes=400 << 20, output_bytes=100_000)
+PATIENT = replace(SMALL, seconds=60)  # where the clock is not what must end it: a loaded machine starts late
 BOMB = "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass\n"
 
 # name -> (program, the kinds it may end as)
@@ -145,7 +147,7 @@ def shield() -> Protection:
         pytest.skip(error.problem)
 
 
-def run(program: str, shield: Protection, test: str = TEST, limits: Limits = SMALL) -> Verdict:
+def run(program: str, shield: Protection, test: str = TEST, limits: Limits = PATIENT) -> Verdict:
     return check(Check(program, "square", test), limits, shield.mechanism)
 
 
@@ -154,19 +156,19 @@ def held(shield: Protection, name: str) -> None:
         pytest.skip(f"this machine's sandbox ({shield.text}) does not hold {name!r}")
 
 
-def children() -> set[str]:
-    """Every process of this machine that is a sandbox's, by its command line."""
-    found = set()
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if b"sandbox/child.py" in path.read_bytes():
-                found.add(path.parent.name)
-        except OSError:
-            continue
-    return found
+def children(of: int) -> set[int]:
+    """The processes of a sandbox, by their command line, that stem from this one."""
+    return {process for process in descendants(of) if is_child(process)}
 
 
-def descendants() -> set[int]:
+def is_child(process: int) -> bool:
+    try:
+        return b"sandbox/child.py" in Path(f"/proc/{process}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def descendants(of: int) -> set[int]:
     """The processes that stem from this one."""
     parents = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
@@ -174,10 +176,10 @@ def descendants() -> set[int]:
             parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
         except OSError:
             continue
-    found = {os.getpid()}
+    found = {of}
     while more := {child for child, parent in parents.items() if parent in found} - found:
         found |= more
-    return found - {os.getpid()}
+    return found - {of}
 
 
 def test_a_right_program_passes(shield: Protection) -> None:
@@ -189,19 +191,20 @@ def test_a_hostile_program_never_passes_and_ends_in_time(name: str, shield: Prot
     if name == "kills everybody":
         held(shield, "apart")  # it would end this test
     program, kinds = HOSTILE[name]
-    before, start = descendants(), time.monotonic()
-    verdict = run(program, shield)
-    assert time.monotonic() - start < SMALL.seconds + 5
+    limits = SMALL if "timed out" in kinds else PATIENT
+    before, start = descendants(os.getpid()), time.monotonic()
+    verdict = run(program, shield, limits=limits)
+    assert time.monotonic() - start < limits.seconds + 20
     assert verdict.kind in kinds, verdict
-    assert descendants() <= before
+    assert descendants(os.getpid()) <= before
 
 
 @pytest.mark.parametrize("name", ["wrong answer", "fork bomb", "memory hog", "says that it passed, wherever it can"])
 def test_every_mechanism_that_works_here_judges_alike(name: str) -> None:
     program, kinds = HOSTILE[name]
     for mechanism in mechanisms():
-        assert check(Check(HARMLESS, "square", TEST), SMALL, mechanism).kind == "passed", mechanism
-        verdict = check(Check(program, "square", TEST), SMALL, mechanism)
+        assert check(Check(HARMLESS, "square", TEST), PATIENT, mechanism).kind == "passed", mechanism
+        verdict = check(Check(program, "square", TEST), SMALL if "timed out" in kinds else PATIENT, mechanism)
         assert verdict.kind in kinds, (mechanism, verdict)
 
 
@@ -374,21 +377,21 @@ def test_a_machine_without_a_sandbox_is_refused_with_what_was_tried(monkeypatch:
 
 
 def test_a_parent_that_is_killed_takes_its_checks_along(shield: Protection, tmp_path: Path) -> None:
-    before = children()
     script = (
         "from toolkit.evaluation.sandbox.check import Check, Limits, check\n"
         f"check(Check('while True: pass', 'f', 'def check(c): pass'), Limits(60), {shield.mechanism!r})\n"
     )
     where = os.environ | {"TMPDIR": str(tmp_path)}  # a killed parent leaves its empty folder
     parent = subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parents[2], env=where)
-    end = time.monotonic() + 20
-    while not children() - before and time.monotonic() < end:
+    end = time.monotonic() + 60
+    while not children(parent.pid) and time.monotonic() < end:
         time.sleep(0.05)
-    assert children() - before
-    time.sleep(0.5)
-    mine = children() - before
+    time.sleep(0.5)  # those it starts are there too
+    mine = children(parent.pid)
+    assert mine
     parent.kill()
     parent.wait()
-    while children() & mine and time.monotonic() < end:
+    end = time.monotonic() + 60
+    while any(map(is_child, mine)) and time.monotonic() < end:
         time.sleep(0.05)
-    assert not children() & mine
+    assert not any(map(is_child, mine))

@@ -63,9 +63,9 @@ def test_no_reply_raises_or_has_a_side_without_a_decision(reply: str, finish: st
 )
 def test_hostile_preferences_of_100_kb_are_read_in_linear_time(form: str, unit: str) -> None:
     reply = unit * (100_000 // len(unit))
-    started = time.perf_counter()
+    started = time.process_time()
     parse_choice(reply[: len(reply) // 2], "stop", FORMS[form])
-    middle = time.perf_counter()
+    middle = time.process_time()
     choice = parse_choice(reply, "stop", FORMS[form])
-    assert time.perf_counter() - middle < 20 * (middle - started) + 0.5
+    assert time.process_time() - middle < 20 * (middle - started) + 0.5
     assert choice.status == "unreadable"

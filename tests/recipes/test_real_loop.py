@@ -56,6 +56,7 @@ def trainer_processes(folder: Path) -> list[str]:
 
 
 @pytest.mark.real
+@pytest.mark.timeout(3600)  # six launches of a real run
 def test_a_real_run_killed_in_every_stage_ends_whole_and_its_model_is_another(tmp_path: Path) -> None:
     needs("vllm", "openrlhf", embedded.PACKAGE)
     base = embedded.prepare()
@@ -63,7 +64,9 @@ def test_a_real_run_killed_in_every_stage_ends_whole_and_its_model_is_another(tm
     line += [word for change in SMALL for word in ("--set", change)]
     for stage, moment in MOMENTS.items():
         run_until(line, tmp_path, moment, 8.0 if stage in ("generation", "judging") else 0.0)
-    time.sleep(3)
+    end = time.monotonic() + 60
+    while trainer_processes(tmp_path) and time.monotonic() < end:
+        time.sleep(0.5)
     assert trainer_processes(tmp_path) == [], "the trainer of a killed run is gone"
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -144,12 +144,11 @@ def test_a_writer_that_does_not_answer_is_named_as_before(tmp_path: Path) -> Non
     path = tmp_path / "s.duckdb"
     code = (
         "import sys, time; from pathlib import Path; from toolkit.store.database import Store;"
-        "store = Store(Path(sys.argv[1]))"
+        "store = Store(Path(sys.argv[1])); print('open', flush=True)"
     )
-    holder = subprocess.Popen([sys.executable, "-c", f"{code}; time.sleep(60)", str(path)])
-    while not path.exists():
-        time.sleep(0.05)
-    time.sleep(0.5)
+    asleep = [sys.executable, "-c", f"{code}; time.sleep(60)", str(path)]
+    holder = subprocess.Popen(asleep, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout and holder.stdout.readline() == "open\n"
     with pytest.raises(StoreLocked, match=f"process {holder.pid}"):
         open_reader(path)
     holder.kill()

@@ -28,7 +28,8 @@ WITH side AS (
     UNION
     SELECT prompt_text, rejected, rejected_text, rejected_score FROM pairs WHERE pair_set = $set
 )
-SELECT s.prompt, s.answer, s.rating, arg_min(j.reply, j.draw) AS reply, arg_min(j.score, j.draw) AS score
+SELECT s.prompt, s.answer, s.rating, arg_min(j.reply, (j.draw, j.id)) AS reply,
+    arg_min(j.score, (j.draw, j.id)) AS score
 FROM side s JOIN judgment j ON j.response = s.response
 WHERE s.rating IS NOT NULL AND j.judge = $judge AND j.rubric = $rubric
     AND j.method = 'generated' AND j.status = 'scored'

@@ -63,7 +63,7 @@ def verdict(store: Store, run: str) -> Verdict:
             ("text", "text.edit_distance", ""),
         )
     }
-    findings = (*named.values(), _length(store, sets), _displaced(store, sets), _training(store, run))
+    findings = (*named.values(), _length(store, sets), _displaced(store, run, sets), _training(store, run))
     return Verdict(run, *_said(phase, sets, named), findings)
 
 
@@ -71,7 +71,7 @@ def kept_phase(store: Store, run: str) -> tuple[str, list[str]]:
     """The phase whose trained models the recipe keeps, and its sets in order. "" where the run trained on none."""
     rows = store.query(
         "SELECT s.phase, s.pair_set FROM run_sets s WHERE s.run = ? AND EXISTS (SELECT 1 FROM model_names n "
-        "WHERE n.run = s.run AND n.model = s.result AND regexp_full_match(n.name, 'M_[0-9]+')) ORDER BY s.iteration",
+        "WHERE n.run = s.run AND n.model = s.result AND regexp_full_match(n.name, 'M_[0-9]+')) ORDER BY s.position",
         [run],
     )
     phase = rows[-1]["phase"] if rows else ""
@@ -163,11 +163,12 @@ def _length(store: Store, sets: Sequence[str]) -> Finding:
     )
 
 
-def _displaced(store: Store, sets: Sequence[str]) -> Finding:
-    """Whether training lowered both sides in most pairs of the last set (likelihood displacement)."""
+def _displaced(store: Store, run: str, sets: Sequence[str]) -> Finding:
+    """Whether the run's training lowered both sides in most pairs of the last set (likelihood displacement)."""
     rows = store.query(
-        "FROM summaries WHERE pair_set = ? AND metric = 'displaced' AND control = '' AND n > 0",
-        [sets[-1] if sets else ""],
+        "SELECT x.* FROM summaries x JOIN run_sets s ON s.run = ? AND s.pair_set = x.pair_set AND s.result = x.model "
+        "WHERE x.pair_set = ? AND x.metric = 'displaced' AND x.control = '' AND x.n > 0",
+        [run, sets[-1] if sets else ""],
     )
     if not rows:
         return Finding("displacement", "log-probabilities before and after training were not measured.", None)

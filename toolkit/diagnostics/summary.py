@@ -70,7 +70,7 @@ def series(store: Store, run: str) -> list[Series]:
 def summed(lab: Lab, run: str) -> None:
     """Store the summaries of a run and the changes between its iterations."""
     found = series(lab.store, run)
-    rows = lab.store.query("SELECT phase, pair_set FROM run_sets WHERE run = ? ORDER BY iteration", [run])
+    rows = lab.store.query("SELECT phase, pair_set FROM run_sets WHERE run = ? ORDER BY position", [run])
     phases = dict.fromkeys(row["phase"] for row in rows)
     chains = [[row["pair_set"] for row in rows if row["phase"] == phase] for phase in phases]
     with lab.store.transaction():

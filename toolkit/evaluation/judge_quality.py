@@ -206,7 +206,7 @@ def _rater(store: Store, name: str) -> str | None:
 
 def _ratings(store: Store, where: str, key: object) -> dict[str, dict[str, float]]:
     sql = (
-        "SELECT j.judge, j.response, avg(j.score) AS score FROM judgment j "
+        "SELECT j.judge, j.response, round(avg(j.score), 9) AS score FROM judgment j "
         f"WHERE j.method = 'given' AND j.score IS NOT NULL AND {where} GROUP BY ALL ORDER BY ALL"
     )
     ratings: dict[str, dict[str, float]] = {}

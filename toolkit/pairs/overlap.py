@@ -141,7 +141,9 @@ def overlap_report(store: Store, reference: str, evals: Sequence[EvalSet]) -> li
 
 def near_report(store: Store, reference: str) -> list[dict[str, Any]]:
     """Rows for a table, the most alike first: the prompts of a pair set that say nearly the same."""
-    prompts = list(store.find(Prompt, sorted({pair.prompt for pair in load(store, reference).pairs})).values())
+    ids = sorted({pair.prompt for pair in load(store, reference).pairs})
+    found = store.find(Prompt, ids)
+    prompts = [found[id] for id in ids]
     rows = [
         {
             "jaccard": near.jaccard,

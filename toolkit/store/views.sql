@@ -7,10 +7,10 @@ SELECT m.*, t.pair_set, t.demonstration_set, t.reference FROM model m LEFT JOIN 
 -- was begun again with other settings, what its earlier launches had made of a model that has lost its name has none.
 CREATE OR REPLACE VIEW model_names AS
 WITH RECURSIVE named AS (
-    SELECT l.run, s.stats->>'name' AS name, s.subject AS model, l.started
+    SELECT l.run, s.stats->>'name' AS name, s.subject AS model, (l.started, l.id, s.position) AS told
     FROM step s JOIN launch l ON l.id = s.launch WHERE s.stats->>'name' IS NOT NULL
 ),
-newest AS (SELECT run, name, arg_max(model, started) AS model FROM named GROUP BY ALL),
+newest AS (SELECT run, name, arg_max(model, told) AS model FROM named GROUP BY ALL),
 kept AS (
     SELECT n.* FROM newest n LEFT JOIN model m ON m.id = n.model
     WHERE n.name = 'M_0' OR (n.run, m.parent) NOT IN (SELECT (run, model) FROM named)
@@ -185,12 +185,13 @@ JOIN model maker ON maker.id = r.model
 LEFT JOIN judgment j ON j.response = side.response AND j.judge = x.judge
 LEFT JOIN model judge ON judge.id = j.judge;
 
--- The pair sets of each run with the training on each; of several launches of a run, the newest one's for a phase and turn.
+-- The pair sets of each run with the training on each; of several for a phase and turn, the newest. position: their order
+-- within the run, by turn and then as they were made.
 CREATE OR REPLACE VIEW run_sets AS
 SELECT
-    l.run, p.iteration, s.name AS phase, arg_max(p.subject, l.started) AS pair_set, arg_max(t.id, l.started) AS training,
-    arg_max(t.parent, l.started) AS parent, arg_max(t.reference, l.started) AS reference,
-    arg_max(t.model, l.started) AS result, arg_max(p.launch, l.started) AS launch, arg_max(p.position, l.started) AS position
+    l.run, p.iteration, s.name AS phase, p.subject AS pair_set, t.id AS training, t.parent, t.reference,
+    t.model AS result, p.launch,
+    row_number() OVER (PARTITION BY l.run ORDER BY p.iteration, l.started, l.id, p.position) AS position
 FROM step p
 JOIN launch l ON l.id = p.launch
 JOIN pair_set s ON s.id = p.subject
@@ -205,7 +206,9 @@ WHERE p.stage = 'pair' AND (  -- what it was trained from is the run's still, or
         SELECT (x.run, y.subject) FROM step y JOIN launch x ON x.id = y.launch WHERE y.stats->>'name' IS NOT NULL
     )
 )
-GROUP BY l.run, p.iteration, s.name;
+QUALIFY row_number() OVER (
+    PARTITION BY l.run, p.iteration, s.name ORDER BY l.started DESC, l.id DESC, p.position DESC
+) = 1;
 
 -- What is compared: the pairs of every set (control = ''), and two draws of one model beside them (control = 'draws').
 CREATE OR REPLACE VIEW compared AS
@@ -400,11 +403,12 @@ LEFT JOIN model m ON m.id = x.model
 QUALIFY row_number() OVER (
     PARTITION BY x.pair_set, x.control, x.metric, x.under, x.model ORDER BY l.started DESC, x.id
 ) = 1;
+-- Between two sets of a run; what a run begun again with other settings has left behind is no change of it.
 CREATE OR REPLACE VIEW changes AS
-SELECT x.*, b.name AS phase, b.iteration AS iteration_before, a.iteration AS iteration_after
+SELECT x.*, b.phase, b.iteration AS iteration_before, a.iteration AS iteration_after
 FROM change x
-JOIN pair_set b ON b.id = x.before
-JOIN pair_set a ON a.id = x.after
+JOIN run_sets b ON b.run = x.run AND b.pair_set = x.before
+JOIN run_sets a ON a.run = x.run AND a.pair_set = x.after
 JOIN launch l ON l.id = x.launch
 QUALIFY row_number() OVER (
     PARTITION BY x.run, x.before, x.after, x.metric, x.under ORDER BY l.started DESC, x.id

@@ -23,7 +23,7 @@ moves AS (
     WHERE pair_set = $set AND control = '' GROUP BY pair
 ),
 gate AS (
-    SELECT pair, string_agg(DISTINCT stage || ': ' || reason, ', ') AS dropped,
+    SELECT pair, string_agg(DISTINCT stage || ': ' || reason, ', ' ORDER BY stage || ': ' || reason) AS dropped,
         bool_or(training = '') OR count(DISTINCT training) FILTER (training IN (SELECT id FROM training))
             = (SELECT count(*) FROM training WHERE pair_set = $set) AS unused
     FROM dropped WHERE pair_set = $set AND pair IS NOT NULL GROUP BY pair
@@ -58,7 +58,7 @@ SELECT CASE j.response WHEN x.chosen THEN 'chosen' ELSE 'rejected' END AS side, 
     j.judge IS NOT DISTINCT FROM x.judge AS ordered_the_pair, j.method, j.rubric_name AS rubric, j.draw, j.status,
     j.score, j.reason, j.reply
 FROM pair x JOIN judgments j ON j.response IN (x.chosen, x.rejected)
-WHERE x.id = $pair ORDER BY ordered_the_pair DESC, judge, side, j.draw
+WHERE x.id = $pair ORDER BY ordered_the_pair DESC, judge, side, j.draw, j.method, rubric, j.id
 """
 _MEASURED = """
 SELECT metric, model_name AS under, value, reason FROM metrics
@@ -80,8 +80,13 @@ UNION SELECT 'dropped', stage || ': ' || reason FROM dropped WHERE pair_set = $s
 ORDER BY ALL
 """
 _METRICS = """
-SELECT DISTINCT metric, model, metric || coalesce(' under ' || model_name, '') AS label
-FROM metrics WHERE pair_set = $set AND control = '' ORDER BY label
+WITH found AS (
+    SELECT DISTINCT metric, model, metric || coalesce(' under ' || model_name, '') AS label
+    FROM metrics WHERE pair_set = $set AND control = ''
+)
+SELECT metric, model,
+    CASE WHEN count(*) OVER (PARTITION BY label) > 1 THEN label || ', ' || model ELSE label END AS label
+FROM found ORDER BY ALL
 """
 _DROPPED = """
 SELECT d.stage, d.reason, count(*) OVER (PARTITION BY d.stage, d.reason) AS of_this_reason, p.text AS prompt_text,

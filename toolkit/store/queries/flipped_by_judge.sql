@@ -9,4 +9,4 @@ JOIN answer_scores r
 JOIN model mine ON mine.id = x.judge
 JOIN model theirs ON theirs.id = c.judge
 WHERE c.score < r.score
-ORDER BY other_gap;
+ORDER BY other_gap, "set", prompt_text, other_judge, chosen_text, rejected_text;

@@ -13,4 +13,4 @@ JOIN answer_scores r
 JOIN model m ON m.id = c.judge
 LEFT JOIN rubric b ON b.id = c.rubric
 GROUP BY x.pair_set, x.iteration, c.judge, m.name, c.method, c.rubric, b.name
-ORDER BY x.pair_set, own_judge DESC, m.name, c.method, b.name;
+ORDER BY x.pair_set, own_judge DESC, m.name, c.method, b.name, c.judge, c.rubric;

@@ -22,4 +22,4 @@ LEFT JOIN rubric b ON b.id = s.settings->>'rubric'
 LEFT JOIN model r ON r.id = s.settings->>'rater'
 WHERE s.task = 'judge'
 GROUP BY s.model, m.name, p.iteration, s.settings::VARCHAR, s.settings->>'set', s.settings->>'method', b.name, r.name
-ORDER BY "set", method, rater NULLS FIRST, p.iteration NULLS FIRST, judge;
+ORDER BY "set", method, rater NULLS FIRST, p.iteration NULLS FIRST, judge, s.model, s.settings::VARCHAR;

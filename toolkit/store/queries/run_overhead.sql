@@ -17,4 +17,4 @@ SELECT
     sum(started) AS starts, sum(checked) AS "checking weights", sum(loaded) AS "loading the tokenizer",
     greatest(sum(seconds - worked - started - checked - loaded), 0) AS "the rest",
     greatest(sum(seconds - worked - started), 0) / greatest(sum(sum(seconds)) OVER (), 1e-9) AS "share of all stages"
-FROM told GROUP BY stage ORDER BY wall DESC;
+FROM told GROUP BY stage ORDER BY wall DESC, stage;

@@ -3,7 +3,7 @@ WITH ends AS (
     SELECT training, metric, min_by(value, step) AS first, max_by(value, step) AS last, max(step) AS steps
     FROM training_step GROUP BY ALL
 ),
-named AS (SELECT launch, subject, any_value(stats->>'name') AS name FROM step WHERE stats->>'name' IS NOT NULL GROUP BY ALL)
+named AS (SELECT launch, subject, arg_max(stats->>'name', position) AS name FROM step WHERE stats->>'name' IS NOT NULL GROUP BY ALL)
 SELECT
     coalesce(s.stats->>'name', m.name) AS model, coalesce(n.name, p.name) AS "from",
     (  -- of this launch; the training itself may have been another recipe's, on a set of the same content
