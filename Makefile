@@ -38,4 +38,4 @@ pins: setup
 		sed -n 's/^torch==\([0-9.]*\).*/torch==\1/p' .venv/$$kind.txt | sort -u >> requirements/$$kind.txt; done
 
 # Known holes in the pinned versions; needs a network. What can be checked without one is tests/test_supply_chain.py.
-audit: ; $(PYTHON) requirements/audit.py --strict
+audit: ; $(PYTHON) -m requirements.audit --strict

@@ -84,29 +84,41 @@ CLEAN = {"name": "good", "version": "1.0", "vulns": []}
 HOLE = {"id": "PYSEC-1", "aliases": ["CVE-1"], "fix_versions": ["2.1"], "description": "runs what it reads"}
 HOLED = {"name": "bad", "version": "2.0", "vulns": [HOLE]}
 UNKNOWN = {"name": "absent", "skip_reason": "Dependency not found"}
+HOLES = "bad 2.0: PYSEC-1, mended in 2.1\n2 pinned versions, 1 known holes\n"
+NONE = "2 pinned versions, 0 known holes\n"
 
 
 @pytest.mark.parametrize(
     ("packages", "accepted", "codes", "said"),
     [
-        ([CLEAN], {}, (0, 0), "every version asked about, 0 known holes"),
-        ([CLEAN, HOLED], {}, (1, 1), "bad 2.0: PYSEC-1, mended in 2.1"),
-        ([CLEAN, HOLED], {"CVE-1": "nothing is read"}, (0, 0), "every version asked about, 0 known holes"),
-        ([CLEAN, UNKNOWN], {}, (0, 1), "NOT AUDITED, 1 of 2 versions, as: Dependency not found"),
-        ([HOLED, UNKNOWN], {}, (1, 1), "bad 2.0: PYSEC-1"),
-        (None, {}, (0, 1), "NOT AUDITED, error: no route to the registry"),
+        ([CLEAN, CLEAN], {}, (0, 0), NONE),
+        ([CLEAN, HOLED], {}, (1, 1), HOLES),
+        ([CLEAN, HOLED], {"CVE-1": "nothing is read"}, (0, 0), NONE),
+        ([CLEAN, UNKNOWN], {}, (0, 1), NONE + "NOT AUDITED: 1 versions, as: Dependency not found\n"),
+        ([HOLED, UNKNOWN], {}, (1, 1), HOLES + "NOT AUDITED: 1 versions, as: Dependency not found\n"),
+        ([CLEAN], {}, (0, 1), NONE + "NOT AUDITED: 1 versions, as: not answered\n"),
+        ("echo error: no route >&2; exit 2", {}, (0, 1), NONE + "NOT AUDITED: 2 versions: error: no route\n"),
+        (None, {}, (0, 1), "No such file or directory"),
     ],
 )
 def test_an_audit_fails_on_a_known_hole_and_says_what_it_could_not_ask(
-    packages: list[object] | None, accepted: dict[str, str], codes: tuple[int, int], said: str,
+    packages: list[object] | str | None, accepted: dict[str, str], codes: tuple[int, int], said: str,
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
-    answer = tmp_path / "answer"
-    answer.write_text(json.dumps({"dependencies": packages, "fixes": []}))
-    asked = f"cat {answer}" if packages else "echo error: no route to the registry >&2; exit 2"
-    (tmp_path / "uv").write_text(f"#!/bin/sh\n{asked}\n")
-    (tmp_path / "uv").chmod(0o755)
-    monkeypatch.setattr(audit, "UV", tmp_path / "uv")
+    answer, uv = tmp_path / "answer", tmp_path / "uv"
+    if packages:
+        answer.write_text(json.dumps({"dependencies": packages, "fixes": []}))
+        uv.write_text(f"#!/bin/sh\n{packages if isinstance(packages, str) else f'cat {answer}'}\n")
+        uv.chmod(0o755)
+    monkeypatch.setattr(audit, "UV", str(uv))
     monkeypatch.setattr(audit, "ACCEPTED", accepted)
-    assert (audit.main(strict=False), audit.main(strict=True)) == codes
-    assert said in capsys.readouterr().out
+    monkeypatch.setattr(audit, "_text", lambda name: "good==1.0\nbad==2.0 ; python_full_version < '3.12'\n")
+    assert audit.main(strict=False) == codes[0]
+    told = capsys.readouterr().out
+    assert told == said or said in told.splitlines()[-1]
+    assert audit.main(strict=True) == codes[1]
+
+
+def test_an_audit_asks_about_every_pin_once_and_about_no_name_twice_at_a_time() -> None:
+    pins = {("a", "1"), ("a", "2"), ("b", "1"), ("c", "3")}
+    assert audit.rounds(pins) == [["a==1", "b==1", "c==3"], ["a==2"]]

@@ -40,6 +40,11 @@ def plant(store: Store, turns: Sequence[Turn], run: str = "planted", phase: str 
 
 def one_turn(lab: Lab, phase: str, turn: Turn, parent: Model, name: str = "") -> Model:
     """A set of this phase in the lab's iteration, and the model trained on it: M_i+1, where it has no other name."""
+    return trained(lab, pairs_of(lab, phase, turn, parent), parent, turn, name or f"M_{lab.iteration + 1}")
+
+
+def pairs_of(lab: Lab, phase: str, turn: Turn, parent: Model) -> PairSet:
+    """The set with what is measured of its pairs, noted as a step."""
     store, launch, number = lab.store, lab.launch.id, lab.iteration
     asked = [Prompt(f"question {number}-{place} of {lab.recipe.name}?") for place in range(len(turn.gaps))]
     sides = [_sides(turn, prompt, place, parent) for place, prompt in enumerate(asked)]
@@ -56,7 +61,7 @@ def one_turn(lab: Lab, phase: str, turn: Turn, parent: Model, name: str = "") ->
     if turn.draws:
         _controls(lab, made.id, parent, list(zip(asked, turn.draws, strict=True)))
     lab.note(Step(number, "pair", phase, made.id, len(pairs), 0))
-    return trained(lab, made, parent, turn, name or f"M_{lab.iteration + 1}")
+    return made
 
 
 def _sides(turn: Turn, prompt: Prompt, place: int, parent: Model) -> tuple[Response, Response]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.diagnostics.planted import Turn, one_turn, plant, trained
+from tests.diagnostics.planted import Turn, one_turn, pairs_of, plant, trained
 from toolkit.config import Recipe
 from toolkit.diagnostics.collapse import kept_phase, verdict
 from toolkit.diagnostics.summary import summed
@@ -31,6 +31,29 @@ def test_where_the_future_won_no_prompt_the_phase_that_is_kept_is_still_guided()
         names = store.query("SELECT model FROM model_names WHERE name IN ('M_f1', 'M_2')")
         assert len(names) == 2 and len({row["model"] for row in names}) == 1
         assert kept_phase(store, "planted") == ("guided", ["guided@1", "guided@2"])
+
+
+def test_a_launch_that_was_killed_between_the_phases_turns_no_order() -> None:
+    """Begun again, it had noted the anchored set and its model; the guided one is known from the launch before."""
+    with Store(None) as store:
+        base, turn = Model("M_0", "", "planted 0", "t"), Turn(GAPS, GAPS)
+        for phases in (("anchored", "guided"), ("anchored",)):
+            lab = plant(store, [])
+            for phase, name in zip(phases, ("M_f0", "M_1"), strict=False):
+                one_turn(lab, phase, turn, base, name)
+        rows = store.query("FROM run_sets ORDER BY position")
+        assert [row["phase"] for row in rows] == ["anchored", "guided"]
+        assert kept_phase(store, "planted") == ("guided", ["guided@1"])
+
+
+def test_of_two_selections_the_one_that_was_trained_on_is_the_runs() -> None:
+    with Store(None) as store:
+        lab, base = plant(store, []), Model("M_0", "", "planted 0", "t")
+        one, other = (pairs_of(lab, "self_rewarding", Turn(GAPS, gaps), base) for gaps in (GAPS, [4.0, 3.0, 2.0, 1.5]))
+        trained(lab, one, base, Turn(GAPS, GAPS), "M_1")
+        result = trained(lab, one, base, Turn(GAPS, GAPS), "M_1", beta=0.5)
+        (row,) = store.query("FROM run_sets")
+        assert (row["pair_set"], row["result"]) == (one.id, result.id) and other.id != one.id
 
 
 def test_two_sets_of_one_phase_in_one_sitting_the_newer_is_the_runs() -> None:

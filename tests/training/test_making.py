@@ -62,27 +62,26 @@ def test_an_option_that_changes_what_is_learned_is_another_training_and_one_of_t
 def test_what_the_gate_drops_is_of_one_training_and_not_of_its_set(
     scripted_recipe: Callable[..., Recipe], tmp_path: Path
 ) -> None:
-    """Two runs train on one set; the second leaves out cut answers, of which the first has dropped none."""
-    path = tmp_path / "s.duckdb"
-    for run, settings in (("keeps", "keep"), ("drops", "drop")):
+    """Two runs train on one set; the first leaves out cut answers, of which the second drops none."""
+    path, trained_on = tmp_path / "s.duckdb", list[int]()
+    for run, settings in (("drops", "drop"), ("keeps", "keep")):
         recipe = scripted_recipe(iterations=1, gate={"cut_answers": settings, "max_dropped": 0.9})
         launch(recipe, path, run)
+        trained_on.append(len(pair_rows(Reader(path), Wanted("self_rewarding@1", state="trained on")).frame))
     with Store(path, read_only=True) as store:
         launches = {row["run"]: row["id"] for row in store.query("FROM launch")}
-        made = {row["run"]: row for row in store.query("SELECT * FROM run_sets s JOIN training t ON t.id = s.training")}
-        (size,) = {row["size"] for row in store.query("FROM pair_set")}
+        rows = {
+            row["run"]: row["row_count"]
+            for row in store.query("SELECT * FROM run_sets s JOIN training t ON t.id = s.training")
+        }
+        ((size, dropped),) = {(row["size"], row["dropped_at_gate"]) for row in store.query("FROM pair_sets")}
         cut = {
             run: sum(row["count"] for row in store.named("run_drops", launch=launches[run]) if row["stage"] == "gate")
-            for run in made
+            for run in rows
         }
-    reader = Reader(path)
-    tables = {run: reader.section(yields, run).asked[0].table for run in made}
+    tables = {run: Reader(path).section(yields, run).asked[0].table for run in rows}
     told = {run: int(table.rows[0][table.columns.index("dropped at the gate")]) for run, table in tables.items()}
-    kept = [
-        len(pair_rows(reader, Wanted(made["drops"]["pair_set"], state=state)).frame) for state in ("", "trained on")
-    ]
-    assert made["keeps"]["pair_set"] == made["drops"]["pair_set"]
-    assert made["drops"]["row_count"] < size == made["keeps"]["row_count"]
-    assert cut == {run: size - row["row_count"] for run, row in made.items()}
-    assert told == cut
-    assert kept == [size, size], "the run that keeps them trained on every pair"
+    assert rows["drops"] < rows["keeps"] == size
+    assert told == cut == {run: size - count for run, count in rows.items()}
+    assert dropped == cut["drops"]
+    assert trained_on == [rows["drops"], size], "the run that keeps them trained on every pair"

@@ -185,19 +185,18 @@ JOIN model maker ON maker.id = r.model
 LEFT JOIN judgment j ON j.response = side.response AND j.judge = x.judge
 LEFT JOIN model judge ON judge.id = j.judge;
 
--- The pair sets of each run with the training on each; of several for a phase and turn, the newest. position: their order
--- within the run, by turn and then as they were made.
+-- The pair sets of each run with the training on each; of several for a phase and turn the newest launch's, there one that
+-- was trained on, and of those the last. Where no later training names the set's content, the next one is taken for its:
+-- stores of schema 1 are so. position: the order of a run's sets, by turn and by their place in their launch.
 CREATE OR REPLACE VIEW run_sets AS
 SELECT
     l.run, p.iteration, s.name AS phase, p.subject AS pair_set, t.id AS training, t.parent, t.reference,
     t.model AS result, p.launch,
-    row_number() OVER (PARTITION BY l.run ORDER BY p.iteration, l.started, l.id, p.position) AS position
+    row_number() OVER (PARTITION BY l.run ORDER BY p.iteration, p.position, l.started, l.id, n.position) AS position
 FROM step p
 JOIN launch l ON l.id = p.launch
 JOIN pair_set s ON s.id = p.subject
-JOIN step n ON n.launch = p.launch AND n.stage = 'train' AND n.position = (
-    SELECT min(x.position) FROM step x WHERE x.launch = p.launch AND x.stage = 'train' AND x.position > p.position
-)
+JOIN step n ON n.launch = p.launch AND n.stage = 'train' AND n.position > p.position
 JOIN model m ON m.id = n.subject
 JOIN training t ON t.id = m.training
 WHERE p.stage = 'pair' AND (  -- what it was trained from is the run's still, or never had a name in it
@@ -207,7 +206,9 @@ WHERE p.stage = 'pair' AND (  -- what it was trained from is the run's still, or
     )
 )
 QUALIFY row_number() OVER (
-    PARTITION BY l.run, p.iteration, s.name ORDER BY l.started DESC, l.id DESC, p.position DESC
+    PARTITION BY l.run, p.iteration, s.name
+    ORDER BY l.started DESC, l.id DESC, t.data = s.fingerprint DESC, p.position DESC,
+        CASE WHEN t.data = s.fingerprint THEN -n.position ELSE n.position END
 ) = 1;
 
 -- What is compared: the pairs of every set (control = ''), and two draws of one model beside them (control = 'draws').

@@ -42,7 +42,7 @@ _YIELDS = """WITH lost AS (
         count(*) FILTER (stage = 'selection' AND reason NOT IN ('tie', 'no_score')) AS other,
         count(DISTINCT pair) FILTER (stage = 'gate') AS gate
     FROM (SELECT DISTINCT pair_set, training FROM run_sets WHERE run = {run}) s
-    JOIN dropped d ON d.pair_set = s.pair_set AND d.training IN ('', s.training) GROUP BY s.pair_set, s.training
+    JOIN dropped d ON {own} GROUP BY s.pair_set, s.training
 )
 SELECT
     s.iteration, s.pair_set AS "set", p.size + coalesce(l.prompts, 0) AS "prompts asked", p.size AS "pairs made",
@@ -53,10 +53,12 @@ JOIN pair_set p ON p.id = s.pair_set
 JOIN training t ON t.id = s.training
 LEFT JOIN lost l ON l.pair_set = s.pair_set AND l.training = s.training
 WHERE s.run = {run} ORDER BY s.iteration, s.position"""
-_DROPS = """SELECT pair_set AS "set", stage, reason, count(*) AS "how many", min(detail) AS "for example"
-FROM dropped
-WHERE pair_set IN ({sets}) AND training IN (SELECT '' UNION SELECT training FROM run_sets WHERE run = {run})
-GROUP BY ALL ORDER BY ALL"""
+_DROPS = """SELECT
+    s.pair_set AS "set", stage, reason, count(DISTINCT (prompt, pair)) AS "how many", min(detail) AS "for example"
+FROM (SELECT DISTINCT pair_set, training FROM run_sets WHERE run = {run}) s
+JOIN dropped d ON {own} GROUP BY ALL ORDER BY ALL"""
+# The empty training: a drop before any gate, or of a gate that an older store noted.
+_OWN = "d.training = s.training OR d.training = '' AND d.pair_set = s.pair_set"
 _ENDS = """WITH ranked AS (
     SELECT
         *, row_number() OVER (ORDER BY gap DESC, id, pair_set) AS top,
@@ -88,8 +90,8 @@ def distributions(scope: Scope) -> Section:
 
 def yields(scope: Scope) -> Section:
     """From prompts asked to pairs trained on, and why the others were left out."""
-    kept = ask(scope.store, "From prompts to training", _YIELDS.format(run=quoted(scope.run)))
-    drops = ask(scope.store, "Drops by reason", _DROPS.format(sets=_sets(scope), run=quoted(scope.run)))
+    kept = ask(scope.store, "From prompts to training", _YIELDS.format(run=quoted(scope.run), own=_OWN))
+    drops = ask(scope.store, "Drops by reason", _DROPS.format(run=quoted(scope.run), own=_OWN))
     said = (
         "A prompt gives a pair only where the chosen answer scores strictly above the rejected one. The token gate "
         "then drops what the trainer would cut or damage. These are counts of everything, so they have no interval."
