@@ -1,9 +1,11 @@
 PYTHON := python3 bootstrap.py
 
-.PHONY: setup test fast bench chaos chaos-real docs lint types format pins package audit
+EXAMPLES = 2000
+.PHONY: setup test fast fuzz bench chaos chaos-real docs lint types format pins package audit
 setup: ; $(PYTHON)
 test: ; $(PYTHON) -m pytest
 fast: ; $(PYTHON) -m pytest -m "not real"
+fuzz: ; TOOLKIT_FUZZ=$(EXAMPLES) $(PYTHON) -m pytest tests/test_fuzz.py --timeout 3600
 bench:
 	$(PYTHON) benchmarks/speed/store.py --out build/bench/store.json --prompts 20000 --share 5000 --pairs 20000 \
 		--answers 10240 --growth 5000 10000 20000 --judged 1000 5000 10000

@@ -1,11 +1,13 @@
 """What others wrote is read, or refused in the toolkit's own words: damaged files, values of the wrong kind, any bytes.
 
-Every error that is none of ours would be a traceback. The examples are always the same ones.
+Every error that is none of ours would be a traceback. The examples are always the same ones, but for `make fuzz`, which
+draws TOOLKIT_FUZZ new ones for each.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -36,7 +38,8 @@ from toolkit.store.database import Store
 
 ROOT = Path(__file__).parents[1]
 bounded = settings(
-    derandomize=True, database=None, deadline=None, max_examples=60,
+    derandomize="TOOLKIT_FUZZ" not in os.environ, database=None, deadline=None,
+    max_examples=int(os.environ.get("TOOLKIT_FUZZ", 60)),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )  # fmt: skip
 HOSTILE = [

@@ -111,6 +111,7 @@ def test_an_audit_fails_on_a_known_hole_and_says_what_it_could_not_ask(
         uv.write_text(f"#!/bin/sh\n{packages if isinstance(packages, str) else f'cat {answer}'}\n")
         uv.chmod(0o755)
     monkeypatch.setattr(audit, "UV", str(uv))
+    monkeypatch.setattr(audit, "pip_settings", dict)
     monkeypatch.setattr(audit, "ACCEPTED", accepted)
     monkeypatch.setattr(audit, "_text", lambda name: "good==1.0\nbad==2.0 ; python_full_version < '3.12'\n")
     assert audit.main(strict=False) == codes[0]

@@ -240,7 +240,7 @@ class Recipe(Section):
     iterations: int = Field(2, ge=1)
     seed: int = Field(0, description="all sampling seeds derive from it")
     suite: str = Field("", description="suite file by which every kept model is measured (docs: Evaluate models)")
-    trust_remote_code: bool = False
+    trust_remote_code: bool = Field(False, description="runs code that lies beside a model's weights, as you")
     prompts: Prompts = Prompts()  # type: ignore[call-arg]
     answers: Answers = Answers()  # type: ignore[call-arg]
     judge: Judge = Judge()  # type: ignore[call-arg]

@@ -31,6 +31,7 @@ from toolkit.store.database import Store
 from toolkit.store.serving import Server
 
 Answerable = TypeVar("Answerable", Response, Judgment, Comparison, Metric)
+TRUSTING = "warning: trust_remote_code is on: code that lies beside a model's weights runs as you"
 FLUSH_SECONDS = 0.2  # finished rows wait no longer than this for their transaction
 
 
@@ -72,6 +73,8 @@ class Lab:
         self._chats: dict[str, Chat] = {}
         self._measured: dict[str, float] = defaultdict(int)
         self._starting = False
+        if recipe.trust_remote_code:
+            print(TRUSTING, file=sys.stderr)
         self._server = None if planning else Server(store)
         if not planning:
             store.insert("launch", [{**vars(launch), "arguments": list(launch.arguments)}])

@@ -75,3 +75,12 @@ def test_the_tokenizer_is_loaded_while_the_engine_starts(
     assert happened == ["started", "tokenizer", "waited for"]
     assert step.stats["start_seconds"] > 0
     assert "tokenizer_seconds" not in step.stats, "it cost nothing beside the start"
+
+
+def test_whoever_lets_a_model_bring_code_is_told_so_each_time(
+    scripted_recipe: Callable[..., Recipe], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for trusting in (True, False):
+        recipe = scripted_recipe(trust_remote_code=trusting)
+        with Lab(recipe, Store(None), capture("test", {}), planning=True):
+            assert ("runs as you" in capsys.readouterr().err) is trusting

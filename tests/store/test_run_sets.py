@@ -46,6 +46,41 @@ def test_a_launch_that_was_killed_between_the_phases_turns_no_order() -> None:
         assert kept_phase(store, "planted") == ("guided", ["guided@1"])
 
 
+def test_a_launch_with_more_steps_between_that_was_killed_turns_no_order_either() -> None:
+    """The future won no prompt, so both sets are one content; a suite is evaluated beside since."""
+    with Store(None) as store:
+        base, turn = Model("M_0", "", "planted 0", "t"), Turn(GAPS, GAPS)
+        for phases in (("anchored", "guided"), ("anchored",)):
+            lab = plant(store, [])
+            for phase, name in zip(phases, ("M_f0", "M_1"), strict=False):
+                for number in range(9 * (len(phases) == 1)):
+                    lab.note(Step(0, "evaluate", f"task {number}", base.id, 1, 0))
+                one_turn(lab, phase, turn, base, name)
+        assert [row["phase"] for row in store.query("FROM run_sets ORDER BY position")] == ["anchored", "guided"]
+
+
+def test_a_set_that_nothing_was_trained_on_has_no_training_of_another() -> None:
+    with Store(None) as store:
+        lab, base = plant(store, []), Model("M_0", "", "planted 0", "t")
+        pairs_of(lab, "trial", Turn(GAPS, [4.0, 3.0, 2.0, 1.5]), base)
+        one_turn(lab, "self_rewarding", Turn(GAPS, GAPS), base)
+        assert [row["pair_set"] for row in store.query("FROM run_sets")] == ["self_rewarding@1"]
+
+
+def test_content_that_comes_again_in_a_later_turn_has_each_turns_own_training() -> None:
+    with Store(None) as store:
+        lab, present = plant(store, []), Model("M_0", "", "planted 0", "t")
+        made = pairs_of(lab, "spin", Turn(GAPS, GAPS), present)
+        for number in range(2):
+            lab.iteration = number
+            lab.note(Step(number, "pair", "spin", made.id, len(GAPS), 0))
+            present = trained(lab, made, present, Turn(GAPS, GAPS), f"M_{number + 1}")
+        names = store.query(
+            "SELECT n.name FROM run_sets s JOIN model_names n ON n.model = s.result ORDER BY s.position"
+        )
+    assert [row["name"] for row in names] == ["M_1", "M_2"]
+
+
 def test_of_two_selections_the_one_that_was_trained_on_is_the_runs() -> None:
     with Store(None) as store:
         lab, base = plant(store, []), Model("M_0", "", "planted 0", "t")

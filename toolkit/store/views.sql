@@ -104,6 +104,12 @@ SELECT
     (SELECT count(*) FROM rejected_row r WHERE r.pair_set = s.id) AS rejected_rows
 FROM pair_set s LEFT JOIN launch l ON l.id = s.launch;
 
+-- What was dropped of a set, also by the gate of a training on another set of the same content: FROM drops('guided@1').
+CREATE OR REPLACE MACRO drops(made) AS TABLE
+SELECT d.* FROM dropped d WHERE d.pair_set = made OR d.training IN (
+    SELECT t.id FROM training t JOIN pair_set s ON s.fingerprint = t.data WHERE s.id = made
+);
+
 CREATE OR REPLACE VIEW rejected_rows AS FROM rejected_row;
 
 CREATE OR REPLACE VIEW training_steps AS
@@ -185,30 +191,29 @@ JOIN model maker ON maker.id = r.model
 LEFT JOIN judgment j ON j.response = side.response AND j.judge = x.judge
 LEFT JOIN model judge ON judge.id = j.judge;
 
--- The pair sets of each run with the training on each; of several for a phase and turn the newest launch's, there one that
--- was trained on, and of those the last. Where no later training names the set's content, the next one is taken for its:
--- stores of schema 1 are so. position: the order of a run's sets, by turn and by their place in their launch.
+-- The pair sets of each run with the training on each: of several for a phase and turn the newest launch's, there the last
+-- set, and of its trainings the turn's own, the last. position: the order of a run's sets, by turn and then as in a launch.
 CREATE OR REPLACE VIEW run_sets AS
 SELECT
     l.run, p.iteration, s.name AS phase, p.subject AS pair_set, t.id AS training, t.parent, t.reference,
     t.model AS result, p.launch,
-    row_number() OVER (PARTITION BY l.run ORDER BY p.iteration, p.position, l.started, l.id, n.position) AS position
-FROM step p
+    row_number() OVER (PARTITION BY l.run ORDER BY p.iteration, p.place, l.started, l.id, n.position) AS position
+FROM (
+    SELECT *, row_number() OVER (PARTITION BY launch, iteration ORDER BY position) AS place FROM step WHERE stage = 'pair'
+) p
 JOIN launch l ON l.id = p.launch
 JOIN pair_set s ON s.id = p.subject
 JOIN step n ON n.launch = p.launch AND n.stage = 'train' AND n.position > p.position
 JOIN model m ON m.id = n.subject
-JOIN training t ON t.id = m.training
-WHERE p.stage = 'pair' AND (  -- what it was trained from is the run's still, or never had a name in it
+JOIN training t ON t.id = m.training AND (t.data = s.fingerprint OR t.pair_set = s.id)
+WHERE  -- what it was trained from is the run's still, or never had a name in it
     (l.run, t.parent) IN (SELECT (run, model) FROM model_names)
     OR (l.run, t.parent) NOT IN (
         SELECT (x.run, y.subject) FROM step y JOIN launch x ON x.id = y.launch WHERE y.stats->>'name' IS NOT NULL
     )
-)
 QUALIFY row_number() OVER (
     PARTITION BY l.run, p.iteration, s.name
-    ORDER BY l.started DESC, l.id DESC, t.data = s.fingerprint DESC, p.position DESC,
-        CASE WHEN t.data = s.fingerprint THEN -n.position ELSE n.position END
+    ORDER BY l.started DESC, l.id DESC, p.position DESC, n.iteration = p.iteration DESC, n.position DESC
 ) = 1;
 
 -- What is compared: the pairs of every set (control = ''), and two draws of one model beside them (control = 'draws').

@@ -22,14 +22,12 @@ moves AS (
     SELECT pair, bool_or(displaced) AS displaced FROM trained_pairs
     WHERE pair_set = $set AND control = '' GROUP BY pair
 ),
-trainings AS (  -- on the set, or on another of the same content
-    SELECT id FROM training WHERE data = (SELECT fingerprint FROM pair_set WHERE id = $set)
-),
+trainings AS (SELECT id FROM training WHERE data = (SELECT fingerprint FROM pair_set WHERE id = $set)),
 gate AS (
     SELECT pair, string_agg(DISTINCT stage || ': ' || reason, ', ' ORDER BY stage || ': ' || reason) AS dropped,
         bool_or(training = '') OR count(DISTINCT training) FILTER (training IN (FROM trainings))
             = (SELECT count(*) FROM trainings) AS unused
-    FROM dropped WHERE (pair_set = $set OR training IN (FROM trainings)) AND pair IS NOT NULL GROUP BY pair
+    FROM drops($set) WHERE pair IS NOT NULL GROUP BY pair
 ),
 known AS (
     SELECT
@@ -79,7 +77,7 @@ SELECT min(least(chosen_score, rejected_score)) AS low_score, max(greatest(chose
 """
 _LISTS = """
 SELECT 'roles' AS kind, chosen_role || ' > ' || rejected_role AS value FROM pairs WHERE pair_set = $set
-UNION SELECT 'dropped', stage || ': ' || reason FROM dropped WHERE pair_set = $set AND pair IS NOT NULL
+UNION SELECT 'dropped', stage || ': ' || reason FROM drops($set) WHERE pair IS NOT NULL
 ORDER BY ALL
 """
 _METRICS = """
@@ -94,7 +92,7 @@ FROM found ORDER BY ALL
 _DROPPED = """
 SELECT d.stage, d.reason, count(*) OVER (PARTITION BY d.stage, d.reason) AS of_this_reason, p.text AS prompt_text,
     d.detail
-FROM (SELECT DISTINCT stage, reason, prompt, pair, detail FROM dropped WHERE pair_set = $set) d
+FROM (SELECT DISTINCT stage, reason, prompt, pair, detail FROM drops($set)) d
 JOIN prompt p ON p.id = d.prompt
 WHERE ($reason = '' OR d.stage || ': ' || d.reason = $reason)
 ORDER BY ALL LIMIT $limit
