@@ -1,4 +1,7 @@
-"""`toolkit browse` in a real browser: sorted, filtered, clicked, photographed, and with nobody's text as markup."""
+"""`toolkit browse` in a real browser: sorted, filtered, clicked, photographed, and with nobody's text as markup.
+
+The pages that other commands write are opened in it too, as files.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +23,16 @@ from typing import Any
 import pytest
 
 from tests.analysis.conftest import EVIL
+from toolkit.reporting.board.files import write_board
+from toolkit.reporting.board.leaderboard import leaderboard
+from toolkit.reporting.page.run_page import run_page, write_page
 from toolkit.store.database import Store
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 WAIT = 120_000  # milliseconds: machines that run tests are busy
 LAST = "What was dropped, and why"
+PLANTED = f"{EVIL} <img src=http://example.invalid/p.png> <script>alert(1)</script> \"'><svg onload=alert(2)>"
+TEXTS = "response.text prompt.text judgment.reply item.task score.task launch.run change.run"
 SORTED = "SELECT p.chosen_text FROM pairs p WHERE pair_set = ? ORDER BY rejected_score, id LIMIT 2"
 
 
@@ -77,19 +85,25 @@ def address(serve: Serve, diagnosed: Path) -> str:
 
 
 class Watched:
-    """A page with what it asked other hosts for."""
+    """A page with what it asked other hosts and files for, and the dialogs that it opened."""
 
     def __init__(self, browser: Any, address: str, width: int = 1280) -> None:
         self.context = browser.new_context(viewport={"width": width, "height": 1000})
         self.page = self.context.new_page()
         self.page.set_default_timeout(WAIT)
         self.elsewhere: list[str] = []
+        self.dialogs: list[str] = []
         self.page.on("request", self._note)
+        self.page.on("dialog", self._close)
         self.page.goto(address, timeout=WAIT)
 
     def _note(self, request: Any) -> None:
         if not re.match(r"(http|ws)://127\.0\.0\.1:|data:|blob:", request.url):
             self.elsewhere.append(request.url)
+
+    def _close(self, dialog: Any) -> None:
+        self.dialogs.append(dialog.message)
+        dialog.dismiss()
 
     def ready(self) -> Any:
         self.page.get_by_role("heading", name=LAST).wait_for()
@@ -152,6 +166,33 @@ def test_a_response_with_a_script_is_text_and_nothing_is_fetched_from_elsewhere(
     assert page.locator("img[src=x]").count() == 0
     page.screenshot(path=tmp_path / "script.png")
     assert watched.elsewhere == []
+
+
+@pytest.fixture(scope="module")
+def written(diagnosed: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The report and the leaderboard of a store in which every text that a model, a file or a person gave is evil."""
+    folder = tmp_path_factory.mktemp("written")
+    shutil.copy(diagnosed, folder / "s.duckdb")
+    with Store(folder / "s.duckdb") as store:
+        for table, column in (text.split(".") for text in TEXTS.split()):
+            store.query(f"UPDATE {table} SET {column} = {column} || ?", [PLANTED])
+        report = write_page(run_page(store, f"temporal{PLANTED}"), folder)
+        board = write_board(leaderboard([store]), folder)
+    return {path.stem.partition("-")[0]: path for path in (*report, *board) if path.suffix == ".html"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "place"), [("report", ".chosen > .text"), ("leaderboard", "td"), ("leaderboard", "li")]
+)
+def test_a_page_on_disk_shows_planted_markup_as_text_and_asks_for_nothing_but_itself(
+    chromium: Any, written: dict[str, Path], kind: str, place: str
+) -> None:
+    address = written[kind].as_uri()
+    watched = Watched(chromium, address)
+    assert watched.page.evaluate("typeof window.pwned") == "undefined"
+    assert watched.page.locator("img, [onload], [onerror]").count() == 0
+    assert (watched.elsewhere, watched.dialogs) == ([address], [])
+    assert watched.page.locator(place).filter(has_text=PLANTED).first.is_visible()
 
 
 def test_the_page_fits_a_phone(chromium: Any, address: str) -> None:
