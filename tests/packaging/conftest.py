@@ -26,10 +26,13 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the wheel and the source distribution."""
-    out = tmp_path_factory.mktemp("dist")
-    done = subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-d", out], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    return build(ROOT, tmp_path_factory.mktemp("dist"))
+
+
+def build(source: Path, out: Path, *words: str) -> Path:
+    """What hatchling makes of this source, in the folder `out`; with the packages of this environment, no registry."""
+    line = [sys.executable, "-m", "hatchling", "build", "-d", out, *words]
+    done = subprocess.run(line, cwd=source, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return out
 

