@@ -81,14 +81,20 @@ def told_by(text: str) -> str:
 
 
 def links(text: str) -> Iterator[str]:
-    yield from _links(MarkdownIt("commonmark").parse(text))
-
-
-def _links(tokens: list[Token]) -> Iterator[str]:
-    for token in tokens:
+    for token in _tokens(MarkdownIt("commonmark").parse(text)):
         if token.type in ("link_open", "image"):
             yield str(token.attrs.get("href") or token.attrs.get("src"))
-        yield from _links(token.children or [])
+
+
+def named(text: str) -> Iterator[str]:
+    """What stands in the text as code: names of files, tests, columns ..."""
+    return (token.content for token in _tokens(MarkdownIt("commonmark").parse(text)) if token.type == "code_inline")
+
+
+def _tokens(tokens: list[Token]) -> Iterator[Token]:
+    for token in tokens:
+        yield token
+        yield from _tokens(token.children or [])
 
 
 def follow(text: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,11 +13,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.documents import ROOT, RUN, STORE, blocks, called, follow, lines, links, read, told_by
+from tests.documents import ROOT, RUN, STORE, blocks, called, follow, lines, links, named, read, told_by
+from tests.test_peer_failures import collected
 from toolkit.config import Recipe
 from toolkit.recipes.commented import commented
 
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+FOR_CONTRIBUTORS = (ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md")  # read, not typed: their blocks are `make`'s
+FILE = re.compile(r"[\w.*-]*/[\w.*/-]*|[\w*-]+\.(py|toml|txt|md|json|sql)")
 PRINTED = ("text", "json", "console", "math")
 FIRST = "-m toolkit.recipes.temporal --iters 2"
 
@@ -85,7 +88,7 @@ def test_every_block_of_a_page_is_run_or_says_why_not(page: Path) -> None:
         assert not block.title or block.skipped or block.title in used, f"{block.title} is written and never used"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
+@pytest.mark.parametrize("page", [*PAGES, *FOR_CONTRIBUTORS], ids=name)
 def test_a_link_of_a_page_is_an_address_or_a_file(page: Path) -> None:
     """Those between the pages, and their anchors, are checked as mkdocs builds them."""
     for link in links(page.read_text(encoding="utf-8")):
@@ -94,6 +97,32 @@ def test_a_link_of_a_page_is_an_address_or_a_file(page: Path) -> None:
             assert parts.scheme == "https" and re.fullmatch(r"[\w-]+(\.[\w-]+)+", parts.netloc), link
         elif parts.path and "docs" not in page.parts:
             assert (page.parent / parts.path).exists(), link
+
+
+@pytest.mark.parametrize("page", FOR_CONTRIBUTORS, ids=name)
+def test_a_file_that_is_named_for_contributors_exists(page: Path) -> None:
+    files = [word for word in named(read(page)) if FILE.fullmatch(word)]
+    assert len(files) > 3
+    for file in files:
+        assert any(any(folder.glob(file)) for folder in (ROOT, ROOT / "toolkit")), file
+
+
+@pytest.mark.parametrize("page", [*PAGES, *FOR_CONTRIBUTORS], ids=name)
+def test_a_test_that_a_page_names_exists(page: Path) -> None:
+    """As file::test, or as ::test of the file that was named before."""
+    file = ""
+    for word in named(read(page)):
+        if re.fullmatch(r"(tests/[\w/]+/)?test_\w+\.py(::\w+)?|::\w+", word):
+            before, _, test = word.partition("::")
+            file = before or file
+            assert collected(file), f"no tests in {file!r}"
+            assert not test or test in collected(file), f"no test {file}::{test}"
+
+
+def test_every_part_of_recovery_but_the_backup_names_its_test() -> None:
+    text = read(ROOT / "docs" / "howto" / "recovery.md")
+    parts = [part for part in text.split("\n## ")[1:] if not part.startswith("What to back up")]
+    assert [part.splitlines()[0] for part in parts if not re.search(r"^Tests?: ", part, re.M)] == []
 
 
 def test_the_first_command_of_readme_and_tutorial_is_the_one_that_was_typed() -> None:
