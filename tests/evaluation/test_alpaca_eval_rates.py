@@ -195,6 +195,39 @@ def test_equal_length_differences_and_single_rows_have_no_lc_win_rate(data_folde
         assert found.lc_win_rate is None and found.win_rate is not None
 
 
+@pytest.fixture
+def made_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[list[Row], LengthControl]:
+    """100 instructions with a baseline's answers, and a df_gamed.csv whose judge likes length, as if they were the
+    board's: no public data is needed."""
+    known = [{"index": i, "instruction": f"Name thing {i}.", "output": "x" * (40 + i % 7)} for i in range(100)]
+    monkeypatch.setattr(rates, "BOARD_INSTRUCTIONS", instructions_digest(known))
+    monkeypatch.setattr(rates, "BOARD_BASELINE", baseline_digest(known))
+    gamed = [
+        f"{name},{preference},{i},{sign * (0.5 + i % 5 / 5)},{(i % 11 - 5) / 5},False\n"
+        for name, sign, preference in (("verbose", -1, 0.64), ("concise", 1, 0.23))
+        for i in range(100)
+    ]
+    (tmp_path / "df_gamed.csv").write_text("".join([rates.GAMED_COLUMNS + "\n", *gamed]))
+    return known, LengthControl(tmp_path / "df_gamed.csv")
+
+
+def test_where_lengths_are_the_baselines_the_lc_win_rate_is_the_plain_one(
+    made_up: tuple[list[Row], LengthControl],
+) -> None:
+    """Within half a point (measured: 0.22), since the fit is a penalised one. Where no length at all differs there is
+    no fit, but for the baseline's own answers exactly half."""
+    known, control = made_up
+    verdicts = judged(*(2.0 if i * 37 % 100 < 70 else 1.0 for i in range(100)))
+    equal = ["y" * len(row["output"]) for row in known]
+    one_longer = win_rates(outputs(*equal[:3], equal[3] + 50 * "y", *equal[4:]), known, verdicts, control)
+    assert one_longer.win_rate == 70.0 and one_longer.lc_win_rate == pytest.approx(70.0, abs=0.5)
+    none_longer = win_rates(outputs(*equal), known, verdicts, control)
+    assert (none_longer.win_rate, none_longer.lc_win_rate) == (70.0, None)
+    assert "all length differences are equal" in none_longer.lc_reason
+    own = win_rates(known, known, judged(*[0.0] * 100), control)
+    assert (own.win_rate, own.lc_win_rate) == (50.0, 50.0)
+
+
 @pytest.mark.parametrize(
     ("said", "annotations", "problem"),
     [
