@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tempfile
+import textwrap
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -260,8 +262,46 @@ def test_an_earlier_export_is_replaced_in_another_shape(store: Store, tmp_path: 
     for shape in ("hf", "parquet", "trl", "hf"):
         target = export_pairs(store, "set", tmp_path / "out", shape)
         assert json.loads((target / "manifest.json").read_text())["shape"] == shape
-        assert (target / "README.md").exists() == (shape == "hf")
+        assert f"shape {shape}\n" in (target / "README.md").read_text()
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("shape", NAMES)
+def test_the_lines_of_a_card_read_the_pairs_beside_it(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: str
+) -> None:
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    frozen(store, "set", ROW, ANOTHER)
+    target = export_pairs(store, "set", tmp_path / "out", shape)
+    told, _, lines = (target / "README.md").read_text().rpartition("## Reading it\n")
+    read: dict[str, Any] = {}
+    exec(textwrap.dedent(lines).replace("this folder", str(target)), read)
+    columns = json.loads((target / "manifest.json").read_text())["columns"]
+    assert (read["pairs"].num_rows, read["pairs"].column_names) == (2, columns)
+    (said,) = re.findall("(.+) are what trainers read", told)
+    assert re.findall("`(.+?)`", said) == [name for name in columns if name not in EXTRA]
+
+
+@pytest.mark.parametrize("shape", ["trl", "hf"])
+def test_a_card_that_somebody_completed_is_not_overwritten(store: Store, tmp_path: Path, shape: str) -> None:
+    frozen(store, "set", ROW)
+    card = export_pairs(store, "set", tmp_path / "out", shape) / "README.md"
+    card.write_text(card.read_text() + "Licence: mine\n")
+    with pytest.raises(InputError, match=r"README\.md is not from an earlier export to this place, or was completed"):
+        export_pairs(store, "set", tmp_path / "out", shape)
+    assert card.read_text().endswith("Licence: mine\n")
+
+
+def test_an_export_into_a_file_leaves_the_readme_beside_it_alone(store: Store, tmp_path: Path) -> None:
+    frozen(store, "set", ROW)
+    (tmp_path / "README.md").write_text("mine")
+    for _ in range(2):
+        export_pairs(store, "set", tmp_path / "pairs.jsonl", "trl")
+    assert (tmp_path / "README.md").read_text() == "mine"
+    with pytest.raises(InputError, match=r"README\.md is not from an earlier export"):
+        export_pairs(store, "set", tmp_path, "trl")
 
 
 @pytest.mark.parametrize("target", ["out", "out.jsonl"])

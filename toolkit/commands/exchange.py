@@ -45,7 +45,7 @@ def export(
     store: StoreOption = DEFAULT,
     as_json: JsonOption = False,
 ) -> None:
-    """A version in a trainer's shape, with a manifest by which it comes back: export guided@1 out --shape trl."""
+    """A version in a trainer's shape, with a card and a manifest to come back by: export guided@1 out --shape trl."""
     end(lambda: _export(reference, (target, shape), store, as_json))
 
 

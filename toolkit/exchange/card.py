@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from toolkit.exchange.layouts import EXTRA
 from toolkit.exchange.manifest import Manifest
 from toolkit.safe_text import one_line
 
@@ -9,25 +12,33 @@ NAME = "README.md"
 FROM_DISK = """from datasets import load_from_disk
 
     pairs = load_from_disk("this folder")"""
+FROM_FILE = """from datasets import load_dataset
+
+    pairs = load_dataset("this folder", split="train")"""
 
 
-def card(manifest: Manifest, reading: str = FROM_DISK) -> str:
+def card(manifest: Manifest, reading: str = "") -> str:
     """Markdown with the front matter that the hub reads. What the toolkit does not know is left to be filled in.
 
-    reading: the Python lines that read the data.
+    reading: the Python lines that read the data; where none are given, those for a folder on this machine.
     """
+    saved = manifest.shape == "hf"  # by save_to_disk; of other folders load_dataset would take manifest.json for rows
+    configs = "" if saved else f"configs:\n- config_name: default\n  data_files: {', '.join(manifest.files)}\n"
+    reading = reading or (FROM_DISK if saved else FROM_FILE)
     models = "\n".join(
         f"- {one_line(model['name'] or '', 120)} (template {model['template'] or 'not known'})"
         for model in manifest.models
     )
-    columns = ", ".join(f"`{name}`" for name in manifest.columns)
+    columns = [f"`{name}`" for name in manifest.columns]
+    *others, last = columns[: -len(EXTRA)] or [""]
+    own = f"{', '.join(others)} and {last}"
     return f"""---
 task_categories:
 - text-generation
 tags:
 - preference
 - dpo
----
+{configs}---
 
 # {manifest.pair_set}
 
@@ -44,15 +55,20 @@ tags:
 
 ## Columns
 
-{columns}
+{", ".join(columns)}
 
-`prompt`, `chosen` and `rejected` are what trainers read. Ids, scores, roles, models and judge say where a pair comes
+{own} are what trainers read. Ids, scores, roles, models and judge say where a pair comes
 from; no score means that none was given. Texts are as the models wrote them.
 
 ## Reading it
 
     {reading}
 """
+
+
+def untouched(path: Path, manifest: Manifest) -> bool:
+    """Whether the card is still what the export of this manifest wrote, so that no words of anybody's are in it."""
+    return path.is_file() and path.read_bytes() == card(manifest).encode()
 
 
 def from_hub(repo: str) -> str:

@@ -1,7 +1,8 @@
 """export_pairs(): a version as files that a trainer reads, with a manifest by which they come back.
 
 A folder is made under another name and renamed; of a file, manifest.json beside it is renamed first, so that a kill
-between the two renames is found as drift and mended by the next export. Only an earlier export is overwritten.
+between the two renames is found as drift and mended by the next export. Only an earlier export is overwritten, and
+not once its card was completed. A folder has a card; a file has none, for the README.md beside it is somebody else's.
 Rows stand in the order of their pair ids: the same version gives the same bytes.
 """
 
@@ -75,8 +76,7 @@ def _write(store: Store, version: Version, chosen: Layout, place: tuple[Path, st
         files=checksums(folder, files),
     )
     manifest.write(folder)
-    if not chosen.file:  # the card is for people to complete, so it has no checksum; so is dataset_info.json
-        (folder / card.NAME).write_text(card.card(manifest), encoding="utf-8")
+    (folder / card.NAME).write_text(card.card(manifest), encoding="utf-8")  # people complete it: it has no checksum
     if chosen.shape == "sharegpt":
         (folder / INFO).write_text(dataset_info(version.name, name), encoding="utf-8")
 
@@ -106,18 +106,29 @@ def _refuse_others(target: Path, as_file: bool) -> None:
     if not folder.is_dir():
         return
     manifest = read_manifest(folder)
-    ours = {NAME, card.NAME, *manifest.files} if manifest else set()
-    ours |= {INFO} if manifest and manifest.shape == "sharegpt" else set()
     inside = {path.name for path in folder.iterdir()}
     if as_file:
         inside &= {NAME, target.name}
         ours = {NAME, target.name} if manifest and list(manifest.files) == [target.name] else set()
+    else:
+        ours = _written(folder, manifest) if manifest else set()
     if foreign := sorted(inside - ours):
         raise _in_the_way(folder / foreign[0])
 
 
+def _written(folder: Path, manifest: Manifest) -> set[str]:
+    """The names of what the export of this manifest wrote; the card's only while nobody has completed it."""
+    return {
+        NAME,
+        *manifest.files,
+        *([INFO] if manifest.shape == "sharegpt" else ()),
+        *([card.NAME] if card.untouched(folder / card.NAME, manifest) else ()),
+    }
+
+
 def _in_the_way(path: Path) -> InputError:
-    return InputError(f"{path} is not from an earlier export to this place", remedy="remove it, or name another place")
+    problem = f"{path} is not from an earlier export to this place, or was completed since"
+    return InputError(problem, remedy="remove it, or name another place")
 
 
 def _put_folder(partial: Path, target: Path) -> None:
