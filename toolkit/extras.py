@@ -1,7 +1,7 @@
 """What is not installed with the toolkit alone, and the line that installs it.
 
-Import, pairs, versions, diff, SQL, reports, and answers and judges of a served model need no extra. What does asks here
-before it imports, so that a missing package is one error with the line to type.
+Import, pairs, versions, diff, SQL, reports, TensorBoard, and answers and judges of a served model need no extra. What
+does asks here before it imports, so that a missing package is one error with the line to type.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ INSTALL = {
     "cpu": f"{_WITHOUT}--torch-backend cpu 'temporal-toolkit[cpu]'; on a GPU leave out what says torch, and take [gpu]",
     "eval": "pip install 'temporal-toolkit[eval]'",
     "notebooks": "pip install 'temporal-toolkit[notebooks]'",
-    **{tracker: f"pip install {tracker}" for tracker in ("tensorboard", "wandb", "mlflow", "trackio")},
+    **{tracker: f"pip install {tracker}" for tracker in ("wandb", "mlflow", "trackio")},
 }  # PyPI's torch is the CUDA build, hence uv's --torch-backend
 
 

@@ -131,6 +131,10 @@ def test_the_installed_wheel_makes_a_recipe_runs_it_and_answers_questions(
     written = json.loads(typed(clean, folder, "toolkit", "report", "my", "--json"))["written"]
     assert all(Path(folder / path).stat().st_size > 1000 for path in written)
     assert typed(clean, folder, "toolkit", "diff", "anchored-0", "guided-0", "--json")
+    logged = json.loads(typed(clean, folder, "toolkit", "log", "--json"))
+    assert (logged["run"], logged["to"]) == ("my", "tensorboard")
+    (curves,) = folder.glob("runs/tensorboard/my/events.out.tfevents.*")
+    assert curves.stat().st_size > 1000
 
 
 def test_the_demo_is_a_whole_run_that_status_and_report_find_without_its_name(clean: Path, folder: Path) -> None:

@@ -53,7 +53,6 @@ def test_a_run_is_its_trainings_by_step_its_sets_by_iteration_and_its_scores_by_
 
 
 def test_tensorboard_holds_the_run_once_however_often_it_is_logged(numbers: RunNumbers, tmp_path: Path) -> None:
-    needs("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     for _ in range(2):

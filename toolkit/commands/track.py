@@ -22,7 +22,7 @@ class Tracker(StrEnum):
 
 def log(
     run: Annotated[str, typer.Argument(help="The run, as its recipe or --run named it; the newest by default.")] = "",
-    to: Annotated[Tracker, typer.Option(help="Who takes it; each needs its own package.")] = Tracker.tensorboard,
+    to: Annotated[Tracker, typer.Option(help="Who takes it; all others need a package.")] = Tracker.tensorboard,
     project: Annotated[str, typer.Option(help="Project or experiment there.")] = "temporal-toolkit",
     store: StoreOption = DEFAULT,
     as_json: JsonOption = False,

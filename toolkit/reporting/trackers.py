@@ -1,8 +1,8 @@
 """Gives a run's numbers to an experiment tracker. Each call writes the whole run as a new one.
 
-None of the four packages is required; each is imported where it is asked for. Keys are the tracker's own business
-(WANDB_API_KEY, MLFLOW_TRACKING_URI and its like, HF_TOKEN): nothing of them is read here. What trackers print goes to
-standard error.
+TensorBoard comes with the toolkit, the other three do not; each is imported where it is asked for. Keys are the
+tracker's own business (WANDB_API_KEY, MLFLOW_TRACKING_URI and its like, HF_TOKEN): nothing of them is read here. What
+trackers print goes to standard error.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import InputError
-from toolkit.extras import need
+from toolkit.extras import INSTALL, need
 from toolkit.provenance import redact
 from toolkit.reporting.run_numbers import RunNumbers
 
@@ -31,7 +31,8 @@ LONGEST = 500  # characters of a parameter; MLflow's older servers take no more
 
 def send(run: RunNumbers, tracker: str, project: str, folder: Path) -> str:
     """Write the run; where it can be looked at. folder: where TensorBoard's and W&B's files go. Raises InputError."""
-    need(tracker, f"log --to {tracker}", tracker)
+    if tracker in INSTALL:
+        need(tracker, f"log --to {tracker}", tracker)
     try:
         with contextlib.redirect_stdout(sys.stderr):
             return TRACKERS[tracker](run, project, folder)
