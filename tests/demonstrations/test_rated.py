@@ -6,7 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from toolkit.__main__ import app
 from toolkit.demonstrations.rated import rated_answers, write_examples
 from toolkit.demonstrations.source import _read
 from toolkit.errors import InputError
@@ -57,6 +59,15 @@ def test_readable_justified_verdicts_become_examples_that_sft_reads(store: Store
     write_examples(answers, tmp_path / "eft.jsonl")
     _, read = _read([str(tmp_path / "eft.jsonl")])
     assert [(a.prompt, a.answer, a.score) for a in read] == [("one?", "good", 5.0), ("one?", "poor", 1.0)]
+
+
+def test_the_command_tells_the_file_and_its_examples_in_json(store: Store, tmp_path: Path) -> None:
+    store.close()
+    out = tmp_path / "eft.jsonl"
+    line = ["judgement-examples", "rated", "--judge", "judge", "--out", str(out), "--store", str(tmp_path / "s.duckdb")]
+    done = CliRunner().invoke(app, [*line, "--json"])
+    assert (done.exit_code, json.loads(done.stdout)) == (0, {"file": str(out), "examples": 2})
+    assert len(out.read_text().splitlines()) == 2
 
 
 def test_a_set_that_no_judge_wrote_about_is_refused_with_the_command_that_helps(store: Store) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from toolkit.__main__ import app
 from toolkit.config import Recipe
 from toolkit.diagnostics.collapse import Verdict, verdict
 from toolkit.diagnostics.diagnose import diagnose
@@ -19,6 +23,7 @@ from toolkit.provenance import capture
 from toolkit.recipes.self_rewarding import self_rewarding
 from toolkit.recipes.temporal import temporal
 from toolkit.records import Metric
+from toolkit.reporting.json_lines import json_line
 from toolkit.store.database import Store
 
 Build = Callable[..., Recipe]
@@ -111,6 +116,15 @@ def test_what_another_recipe_asked_for_changes_no_number_of_a_run(
         assert store.query(numbers) == before
         alone = store.query("SELECT n FROM ranks WHERE run = 'other'")
     assert {row["n"] for row in alone} == {5}, "the past's answers, which M_0 judged too, are no candidates here"
+
+
+def test_the_command_prints_the_verdict_as_one_json_object(path: Path) -> None:
+    done = CliRunner().invoke(app, ["diagnose", "tiny", "--no-gradients", "--store", str(path), "--json"])
+    assert done.exit_code == 0, (done.output, done.exception)
+    told = json.loads(done.stdout)
+    known, _ = diagnosed(path, gradients=False)
+    assert told == json.loads(json_line(asdict(known)))
+    assert (told["run"], len(told["findings"])) == ("tiny", len(known.findings))
 
 
 def test_a_run_that_is_not_there_is_named_with_those_that_are(path: Path) -> None:

@@ -144,6 +144,9 @@ def test_the_demo_is_a_whole_run_that_status_and_report_find_without_its_name(cl
         return typed(clean, folder / "try", "toolkit", *words, code=code)
 
     assert "python -m toolkit.recipes.temporal --config runs/demo/demo.toml" in said("demo")
+    steps = [json.loads(line) for line in said("demo", "--json").splitlines()]
+    assert {step["run"] for step in steps} == {"demo"}
+    assert all(step["cached"] == step["total"] for step in steps if step["stage"] in ("generate", "judge", "train"))
     status, report = (json.loads(said(command, "--json")) for command in ("status", "report"))
     assert (status["run"], status["state"], report["run"]) == ("demo", "finished", "demo")
     assert "toolkit diagnose" in report["headline"]

@@ -100,6 +100,26 @@ def test_a_second_comparison_makes_nothing(write: Callable[..., Path], tmp_path:
     assert all(step.cached == step.total for step in steps)
 
 
+def test_a_comparison_in_json_is_a_line_a_step_and_a_line_a_recipe(
+    write: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, store = write(temporal={"iterations": 1}, self_rewarding={"iterations": 1}), tmp_path / "s.duckdb"
+    with pytest.raises(typer.Exit) as ended:
+        main(config=path, store=store, as_json=True)
+    assert ended.value.exit_code == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    steps, told = [row for row in rows if "run" in row], [row for row in rows if "comparison" in row]
+    assert rows == [*steps, *told], "every line is one of them, the recipes last"
+    entries = load_comparison(path).entries
+    asked = {entry.name: [(step.stage, step.total) for step in planned(entry, store)] for entry in entries}
+    ran = [row for row in steps if row["stage"] != "gate"]  # which no plan foresees
+    assert {name: [(row["stage"], row["total"]) for row in ran if row["run"] == name] for name in asked} == asked
+    assert [(row["recipe"], row["trainings"], row["answers shared"]) for row in told] == [
+        ("temporal", 2, 0), ("self_rewarding", 1, 18),
+    ]  # fmt: skip
+    assert (tmp_path / "reports" / "compare.md").stat().st_size > 1000
+
+
 def test_a_reader_that_comes_between_two_recipes_ends_no_comparison(
     scripted_recipe: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

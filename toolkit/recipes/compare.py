@@ -36,7 +36,7 @@ from toolkit.recipes.self_rewarding import self_rewarding
 from toolkit.recipes.spin import spin
 from toolkit.recipes.spin_fair import spin_fair
 from toolkit.recipes.temporal import temporal
-from toolkit.reporting.comparison import report_comparison
+from toolkit.reporting.comparison import report_comparison, totals, write_comparison
 from toolkit.reporting.cost.cost import Cost, cost_text, costs, together
 from toolkit.reporting.cost.rates import Hardware, measured
 from toolkit.reporting.cost.rates import hardware as device
@@ -152,19 +152,26 @@ def check_equal(comparison: Comparison, budgets: Mapping[str, Mapping[str, int]]
         )
 
 
-def compare(comparison: Comparison, store: Path) -> Path:
-    """Run every recipe that is not finished, and write the report."""
+def compare(comparison: Comparison, store: Path, as_json: bool = False) -> Path:
+    """Run every recipe that is not finished, and write the report; shown as tables, or as lines of JSON."""
     with Store(store) as kept:  # from first to last: a reader that came between two recipes would lock out the next
-        launches = [_run(entry, store) for entry in comparison.entries]
-        return report_comparison(kept, comparison.name, launches, store.parent / "reports")
+        launches = [_run(entry, store, as_json) for entry in comparison.entries]
+        write = write_comparison if as_json else report_comparison
+        report = write(kept, comparison.name, launches, store.parent / "reports")
+        for row in totals(kept, launches) if as_json else ():
+            print(json_line({"comparison": comparison.name, **row}))
+        return report
 
 
-def _run(entry: Entry, store: Path) -> Launch:
-    print(f"== {entry.name}", flush=True)
+def _run(entry: Entry, store: Path, as_json: bool) -> Launch:
+    if not as_json:
+        print(f"== {entry.name}", flush=True)
     launch = capture(entry.name, entry.recipe.resolved())
     with Lab(entry.recipe, Store(store), launch) as lab:
         entry.function(lab, entry.recipe)
         write_report(lab.store, launch, lab.folder / "reports")
+    if as_json:
+        _print_steps(entry.name, lab.steps)
     return launch
 
 
@@ -174,7 +181,7 @@ def main(
     set_: Annotated[list[str] | None, typer.Option("--set", help="Any field: common.answers.k=4.")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Print every step with its cost and stop.")] = False,
     hardware: Annotated[str, typer.Option(help="With --plan: hours and disk on this, as 8xH100 or 2xcpu.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="With --plan: one JSON object a step.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a step, instead of tables.")] = False,
 ) -> None:
     """Several recipes in one store, and a report side by side."""
     raise typer.Exit(guarded(lambda: _compare(find_config(config), store, set_ or (), (plan, hardware, as_json))))
@@ -182,8 +189,6 @@ def main(
 
 def _compare(config: Path, store: Path, changes: Sequence[str], how: tuple[bool, str, bool]) -> None:
     plan, wanted, as_json = how
-    if as_json and not plan:
-        raise RecipeError("--json tells the plan of a comparison", remedy="add --plan; the report is written as a file")
     if wanted and not plan:
         raise RecipeError("--hardware tells the cost of a plan", remedy="add --plan, or leave --hardware out")
     machine = device(wanted) if wanted else None
@@ -191,7 +196,7 @@ def _compare(config: Path, store: Path, changes: Sequence[str], how: tuple[bool,
     plans = {entry.name: planned(entry, store, foreseen) for entry in comparison.entries}
     check_equal(comparison, {entry.name: budget(entry, plans[entry.name]) for entry in comparison.entries})
     if not plan:
-        compare(comparison, store)
+        compare(comparison, store, as_json)
         return
     prices = priced(comparison, plans, machine, store) if machine else {}
     if as_json:
@@ -202,12 +207,16 @@ def _compare(config: Path, store: Path, changes: Sequence[str], how: tuple[bool,
 
 def _print_lines(comparison: Comparison, plans: Plans, prices: Prices, machine: str) -> None:
     for name, steps in plans.items():
-        for step in steps:
-            print(json_line({"run": name, **vars(step)}))
+        _print_steps(name, steps)
         for cost in prices.get(name, ()):
             print(json_line({"run": name, "hardware": machine, **vars(cost)}))
     for cost in prices.get(WHOLE, ()):
         print(json_line({"comparison": comparison.name, "hardware": machine, **vars(cost)}))
+
+
+def _print_steps(name: str, steps: Sequence[Step]) -> None:
+    for step in steps:
+        print(json_line({"run": name, **vars(step)}), flush=True)
 
 
 def _print_tables(comparison: Comparison, plans: Plans, prices: Prices, machine: Hardware | None) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from toolkit.provenance import Launch
-from toolkit.reporting.tables import table
+from toolkit.reporting.tables import Table, table
 from toolkit.store.database import Store
 
 _NOTES = """What two recipes ask for alike (M_0's answers to a prompt, a judge's verdict on one of them, a training) was
@@ -17,14 +18,32 @@ of its recipe: where that is the present model, gaps of different models are no 
 
 
 def report_comparison(store: Store, name: str, launches: Sequence[Launch], folder: Path) -> Path:
-    """Write the report, show it, and return its path."""
-    ids = ",".join(launch.id for launch in launches)
-    totals = table("Side by side", store.named("compare_totals", launches=ids))
-    sets = table("Pairs by iteration", store.named("compare_iterations", launches=ids))
+    """Write the report, show its tables, and return its path."""
+    path = write_comparison(store, name, launches, folder)
+    shown = "\n\n".join(part.text() for part in _tables(store, launches))
+    print(f"\n{shown}\n\nreport:  {path}\nstore:   {store.path}")
+    return path
+
+
+def write_comparison(store: Store, name: str, launches: Sequence[Launch], folder: Path) -> Path:
+    """The report as Markdown, named as the comparison."""
+    tables = [part.markdown() for part in _tables(store, launches)]
     runs = "".join(f"- [{launch.run}]({launch.run}.md): launch {launch.id}\n" for launch in launches)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.md"
-    parts = [f"# Comparison {name}\n", totals.markdown(), sets.markdown(), _NOTES, runs]
-    path.write_text("\n".join(parts), encoding="utf-8")
-    print(f"\n{totals.text()}\n\n{sets.text()}\n\nreport:  {path}\nstore:   {store.path}")
+    path.write_text("\n".join([f"# Comparison {name}\n", *tables, _NOTES, runs]), encoding="utf-8")
     return path
+
+
+def totals(store: Store, launches: Sequence[Launch]) -> list[dict[str, Any]]:
+    """A row a recipe: what it asked for, what of it others had made, and the time it took."""
+    return store.named("compare_totals", launches=_ids(launches))
+
+
+def _tables(store: Store, launches: Sequence[Launch]) -> list[Table]:
+    sets = store.named("compare_iterations", launches=_ids(launches))
+    return [table("Side by side", totals(store, launches)), table("Pairs by iteration", sets)]
+
+
+def _ids(launches: Sequence[Launch]) -> str:
+    return ",".join(launch.id for launch in launches)
