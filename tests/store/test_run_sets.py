@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.diagnostics.planted import Turn, one_turn, pairs_of, plant, trained
 from toolkit.config import Recipe
 from toolkit.diagnostics.collapse import kept_phase, verdict
@@ -33,30 +35,19 @@ def test_where_the_future_won_no_prompt_the_phase_that_is_kept_is_still_guided()
         assert kept_phase(store, "planted") == ("guided", ["guided@1", "guided@2"])
 
 
-def test_a_launch_that_was_killed_between_the_phases_turns_no_order() -> None:
-    """Begun again, it had noted the anchored set and its model; the guided one is known from the launch before."""
+@pytest.mark.parametrize("evaluated", [0, 9])
+def test_a_launch_that_was_killed_between_the_phases_turns_no_order(evaluated: int) -> None:
+    """Begun again, maybe with a suite, it had noted the anchored set alone; the guided one is of the launch before."""
     with Store(None) as store:
         base, turn = Model("M_0", "", "planted 0", "t"), Turn(GAPS, GAPS)
-        for phases in (("anchored", "guided"), ("anchored",)):
+        for phases, more in ((("anchored", "guided"), 0), (("anchored",), evaluated)):
             lab = plant(store, [])
+            for number in range(more):
+                lab.note(Step(0, "evaluate", f"task {number}", base.id, 1, 0))
             for phase, name in zip(phases, ("M_f0", "M_1"), strict=False):
-                one_turn(lab, phase, turn, base, name)
-        rows = store.query("FROM run_sets ORDER BY position")
-        assert [row["phase"] for row in rows] == ["anchored", "guided"]
-        assert kept_phase(store, "planted") == ("guided", ["guided@1"])
-
-
-def test_a_launch_with_more_steps_between_that_was_killed_turns_no_order_either() -> None:
-    """The future won no prompt, so both sets are one content; a suite is evaluated beside since."""
-    with Store(None) as store:
-        base, turn = Model("M_0", "", "planted 0", "t"), Turn(GAPS, GAPS)
-        for phases in (("anchored", "guided"), ("anchored",)):
-            lab = plant(store, [])
-            for phase, name in zip(phases, ("M_f0", "M_1"), strict=False):
-                for number in range(9 * (len(phases) == 1)):
-                    lab.note(Step(0, "evaluate", f"task {number}", base.id, 1, 0))
                 one_turn(lab, phase, turn, base, name)
         assert [row["phase"] for row in store.query("FROM run_sets ORDER BY position")] == ["anchored", "guided"]
+        assert kept_phase(store, "planted") == ("guided", ["guided@1"])
 
 
 def test_a_set_that_nothing_was_trained_on_has_no_training_of_another() -> None:
