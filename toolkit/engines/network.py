@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from toolkit.provenance import has_gpu
+from toolkit.hardware import has_gpu
 
 
 def load_network(path: Path, dtype: str = "float32", device: str = "", *, trust_remote_code: bool = False) -> Any:

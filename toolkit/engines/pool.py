@@ -9,7 +9,7 @@ from pathlib import Path
 from toolkit.config import Engine as Settings
 from toolkit.engines.local import open_local
 from toolkit.engines.protocol import Engine, Swapping
-from toolkit.engines.vllm import resolve_device
+from toolkit.precision import resolve_device
 
 Opener = Callable[[Path, Settings, bool], Engine]
 
@@ -52,7 +52,7 @@ class EnginePool:
 
     def release(self) -> None:
         """Give memory to a trainer: on a GPU every engine ends; a CPU's memory holds both."""
-        if resolve_device(self._settings) == "gpu":
+        if resolve_device(self._settings.device) == "gpu":
             self.close()
 
     def close(self) -> None:

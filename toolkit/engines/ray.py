@@ -9,8 +9,8 @@ map_batches ends its workers with every data set and would load the weights agai
 and an actor's generator hands on single completions, where map_batches returns a batch when its slowest row is done.
 
 Every node needs this package and the checkpoint at the same path; a worker whose weights differ refuses to start.
-engine.device is decided on the driver: "auto" on a driver without a GPU means CPU workers. Left out: growing the
-cluster, which is Ray's own autoscaler's, and more than one vLLM worker on the cores of one CPU node.
+engine.device and engine.dtype are decided on the driver: "auto" on a driver without a GPU means CPU workers. Left out:
+growing the cluster, which is Ray's own autoscaler's, and more than one vLLM worker on the cores of one CPU node.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ from toolkit.config import Engine as Settings
 from toolkit.engines.checkpoint import weights_digest
 from toolkit.engines.local import open_local
 from toolkit.engines.protocol import Completion, Engine, Request, Starting
-from toolkit.engines.vllm import START_SECONDS, resolve_device
+from toolkit.engines.vllm import START_SECONDS
 from toolkit.errors import EngineError
+from toolkit.precision import resolve_device, resolve_dtype
 
 HAND_ON_SECONDS = 0.1  # finished completions wait no longer than this for others to travel with
 CLOSE_SECONDS = 10.0
@@ -229,13 +230,15 @@ def connect(settings: Settings) -> Any:
 
 def inner(settings: Settings) -> Settings:
     """What a worker's own engine is told."""
-    return settings.model_copy(update={"kind": settings.cluster.inner, "device": resolve_device(settings)})
+    device = resolve_device(settings.device)
+    dtype = resolve_dtype(settings.dtype, device)
+    return settings.model_copy(update={"kind": settings.cluster.inner, "device": device, "dtype": dtype})
 
 
 def resources(settings: Settings) -> dict[str, Any]:
     """What Ray reserves for a worker. It spreads them over the nodes and never starts one again by itself: a worker
     that came back would know nothing of the requests that were taken from it."""
     parts = settings.tensor_parallel_size * settings.pipeline_parallel_size * settings.data_parallel_size
-    gpus = parts if resolve_device(settings) == "gpu" else 0
+    gpus = parts if resolve_device(settings.device) == "gpu" else 0
     kept = {"max_restarts": 0, "max_task_retries": 0, "scheduling_strategy": "SPREAD"}
     return {"num_cpus": settings.cluster.cpus, "num_gpus": gpus, **kept}

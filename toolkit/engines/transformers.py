@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from toolkit.config import Engine as Settings
 from toolkit.engines.network import load_network
 from toolkit.engines.protocol import Completion, Likelihood, Request
-from toolkit.engines.vllm import resolve_device
 from toolkit.errors import EngineError
 from toolkit.extras import need
+from toolkit.precision import resolve_device, resolve_dtype
 
 if TYPE_CHECKING:
     import torch
@@ -27,10 +27,13 @@ class TransformersEngine:
         need("torch", "engine.kind = 'transformers'", "cpu", EngineError)
         from transformers import AutoTokenizer
 
-        self._device = "cuda" if resolve_device(settings) == "gpu" else "cpu"
+        device = resolve_device(settings.device)
+        self._device = "cuda" if device == "gpu" else "cpu"
         self._batch = min(settings.max_num_seqs, 64)
         self._context = settings.max_model_len
-        self._model = load_network(path, settings.dtype, self._device, trust_remote_code=trust_remote_code)
+        self._model = load_network(
+            path, resolve_dtype(settings.dtype, device), self._device, trust_remote_code=trust_remote_code
+        )
         self._tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=trust_remote_code)
         stops = self._model.generation_config.eos_token_id
         self._stops = set(stops if isinstance(stops, list) else [stops]) | {self._tokenizer.eos_token_id}

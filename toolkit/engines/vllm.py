@@ -24,7 +24,7 @@ from toolkit.engines.checkpoint import same_but_weights
 from toolkit.engines.protocol import Completion, Likelihood, Request
 from toolkit.errors import EngineError
 from toolkit.extras import need
-from toolkit.provenance import has_gpu
+from toolkit.precision import resolve_device, resolve_dtype
 
 START_SECONDS = 1200.0  # a large model on a slow disk; the wait ends at once where the process dies
 CLOSE_SECONDS = 10.0
@@ -47,7 +47,7 @@ class VllmEngine:
         self.path, self.settings = path, settings
         self.log = Path(tempfile.mkstemp(prefix="vllm-", suffix=".log")[1])
         self._keep_log = False
-        self._device = device = resolve_device(settings)
+        self._device = device = resolve_device(settings.device)
         self._lines: queue.Queue[str | None] = queue.Queue()
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
@@ -166,16 +166,11 @@ def _last_words(log: str) -> list[str]:
     return [line[:300] for line in (*list(raised)[-LAST_LINES:], *lines[-LAST_LINES:])]
 
 
-def resolve_device(settings: Settings) -> str:
-    """cpu or gpu; "auto" looks for a device without loading torch."""
-    return ("gpu" if has_gpu() else "cpu") if settings.device == "auto" else settings.device
-
-
 def arguments(path: Path, settings: Settings, device: str, trust_remote_code: bool) -> dict[str, Any]:
     """Keyword arguments of vllm.LLM."""
     common: dict[str, Any] = {
         "model": str(path),
-        "dtype": settings.dtype,
+        "dtype": resolve_dtype(settings.dtype, device),
         "max_model_len": settings.max_model_len,
         "max_num_seqs": settings.max_num_seqs,
         "tensor_parallel_size": settings.tensor_parallel_size,

@@ -31,7 +31,7 @@ from toolkit.provenance import Launch, capture
 from toolkit.recipes.anchored_only import anchored_only
 from toolkit.recipes.future_only import future_only
 from toolkit.recipes.rejection_sampling_sft import rejection_sampling_sft
-from toolkit.recipes.run import RecipeFunction, find_config, opened
+from toolkit.recipes.run import RecipeFunction, announce, find_config, opened
 from toolkit.recipes.self_rewarding import self_rewarding
 from toolkit.recipes.spin import spin
 from toolkit.recipes.spin_fair import spin_fair
@@ -168,6 +168,7 @@ def _run(entry: Entry, store: Path, as_json: bool) -> Launch:
         print(f"== {entry.name}", flush=True)
     launch = capture(entry.name, entry.recipe.resolved())
     with Lab(entry.recipe, Store(store), launch) as lab:
+        announce(lab, entry.recipe)
         entry.function(lab, entry.recipe)
         write_report(lab.store, launch, lab.folder / "reports")
     if as_json:

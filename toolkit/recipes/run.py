@@ -21,6 +21,7 @@ from toolkit.config import Recipe, load
 from toolkit.console import guarded, single
 from toolkit.errors import RecipeError
 from toolkit.lab import Lab
+from toolkit.precision import summary
 from toolkit.provenance import capture
 from toolkit.records import Model
 from toolkit.reporting.cost.cost import Cost, cost_text, costs
@@ -33,6 +34,13 @@ from toolkit.store.serving import DEFAULT
 
 RecipeFunction = Callable[[Lab, Recipe], Model]
 SHIPPED = (Path(__file__).parents[2] / "recipes", Path(__file__).parents[1] / "_recipes")
+
+# The dtype of the newest training of this run before this launch. Launches that did not record one used bfloat16.
+_EARLIER = """
+SELECT coalesce(l.hardware->'dtype'->>'trainer', 'bfloat16') AS dtype
+FROM training t JOIN launch l ON l.id = t.launch
+WHERE l.run = ? AND l.id <> ? ORDER BY l.started DESC LIMIT 1
+"""
 
 
 @dataclass(frozen=True)
@@ -80,6 +88,7 @@ def execute(recipe: RecipeFunction, options: Options) -> None:
     launch = capture(options.run or settings.name, settings.resolved())
     with Lab(settings, opened(options.store, options.plan), launch, planning=options.plan) as lab:
         lab.folder = options.store.parent  # a plan's store may have no file yet
+        announce(lab, settings)
         recipe(lab, settings)
         if options.as_json:
             _print_steps(lab, options.hardware)
@@ -89,6 +98,20 @@ def execute(recipe: RecipeFunction, options: Options) -> None:
         else:
             report_run(lab.store, launch, lab.folder / "reports")
             _say_if_nothing_was_left(lab)
+
+
+def announce(lab: Lab, settings: Recipe) -> None:
+    """Say what engine and trainer compute in, and where earlier launches of the run trained in another dtype."""
+    print(summary(settings), file=sys.stderr, flush=True)
+    now = lab.recipe.trainer.dtype
+    rows = lab.store.query(_EARLIER, [lab.launch.run, lab.launch.id])
+    if rows and rows[0]["dtype"] != now:
+        print(
+            f"warning: run {lab.launch.run} was trained in {rows[0]['dtype']} before; in {now} every training is made "
+            f"again: --set trainer.dtype={rows[0]['dtype']} keeps the finished ones",
+            file=sys.stderr,
+            flush=True,
+        )
 
 
 def find_config(config: Path | None) -> Path:

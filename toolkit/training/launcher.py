@@ -1,6 +1,6 @@
 """Runs OpenRLHF's own trainer program inside the trainer process, with a step log and, on a CPU, a few patches.
 
-    python launcher.py --toolkit.step_log=FILE [--toolkit.cpu] [--toolkit.watch=PID] MODULE FLAGS...
+    python launcher.py --toolkit.step_log=FILE [--toolkit.cpu] [--toolkit.float32] [--toolkit.watch=PID] MODULE FLAGS...
 
 MODULE (openrlhf.cli.train_dpo, train_sft or lora_combiner) runs unmodified as `__main__` with FLAGS. The options are
 arguments, not environment variables, because the DeepSpeed launcher carries arguments to every node but no variables;
@@ -10,7 +10,8 @@ This file imports nothing of the toolkit, so that the interpreter of another env
 It is the one file that imports OpenRLHF.
 
 Left out: any change of the loss, the optimizer, the order of the data or the saved weights. One bound is set
-everywhere: an epoch is whole optimizer steps (`whole_steps`).
+everywhere: an epoch is whole optimizer steps (`whole_steps`). `--toolkit.float32` trains in float32, for which OpenRLHF
+has no flag; weights are saved in the dtype they were trained in.
 """
 
 from __future__ import annotations
@@ -58,6 +59,8 @@ def main(argv: list[str]) -> None:
     stub_flash_attention()
     if "cpu" in options:
         patch_cpu()
+    if "float32" in options:
+        patch_float32()
     whole_steps()
     if "step_log" in options:
         log_steps(module, options["step_log"], started)
@@ -161,6 +164,44 @@ def patch_cpu() -> None:
     strategy.torch_dist_barrier_and_cuda_sync = strategy.dist.barrier
     for kind in (RewardDataset, SFTDataset):
         set_default(kind.__init__, "num_processors", DATA_PROCESSES)
+
+
+def patch_float32() -> None:
+    """Make OpenRLHF's "bf16" mean float32, and keep the gradient norm that DeepSpeed clips by.
+
+    OpenRLHF's --ds.param_dtype takes bf16 and fp16 only. DeepSpeed trains in float32 where neither is enabled. It then
+    clips by the norm of the whole gradient and drops that norm, so OpenRLHF would log 0.
+    """
+    import openrlhf.utils.deepspeed.deepspeed as strategy
+    import openrlhf.utils.utils as utils
+    import torch
+    from deepspeed.runtime import engine
+
+    utils.convert_to_torch_dtype = lambda _: torch.float32
+    for name in ("get_train_ds_config", "get_eval_ds_config"):
+        setattr(strategy, name, without_bf16(getattr(strategy, name)))
+    clip = engine.clip_grad_norm_
+    norms: list[Any] = []
+
+    def clip_and_keep(*args: Any, **kwargs: Any) -> Any:
+        norms[:] = [clip(*args, **kwargs)]
+        return norms[0]
+
+    def clip_fp32_gradients(original: Callable[..., Any], owner: Any) -> None:
+        original(owner)
+        owner._global_grad_norm = norms[0]
+
+    engine.clip_grad_norm_ = clip_and_keep
+    wrap(engine.DeepSpeedEngine, "clip_fp32_gradients", clip_fp32_gradients)
+
+
+def without_bf16(original: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """The same DeepSpeed configuration with bfloat16 off."""
+
+    def config(*args: Any, **kwargs: Any) -> dict[str, Any]:
+        return original(*args, **kwargs) | {"bf16": {"enabled": False}}
+
+    return config
 
 
 def set_default(function: Any, name: str, value: Any) -> None:

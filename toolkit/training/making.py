@@ -24,12 +24,15 @@ from toolkit.engines import checkpoint
 from toolkit.errors import InputError, TrainerError, writing
 from toolkit.identity import Json
 from toolkit.lab import Lab, Step
+from toolkit.precision import BFLOAT16, resolve_device, resolve_dtype
 from toolkit.progress import Progress
-from toolkit.provenance import has_gpu, redact
+from toolkit.provenance import redact
 from toolkit.records import Model, Training
 from toolkit.training.gate import GateReport, Row, check_share, effective_batch, export_answer, gate
 from toolkit.training.process import TrainerJob, run_trainer
-from toolkit.training.settings import command, of_machine
+from toolkit.training.settings import command, learning_rate, of_machine
+
+NOT_IDENTITY = {"data", "held_out", "learning_rate_bfloat16"}  # the data's fingerprint and the rate used are
 
 
 @dataclass(frozen=True)
@@ -51,12 +54,15 @@ class Task:
         return "SFT" if self.reference is None else "DPO"
 
     def request(self, recipe: config.Recipe) -> Training:
-        """What decides the result: settings of the optimization and the gate, and OpenRLHF's flags that are not the
-        machine's. The machine's are provenance."""
-        settings: dict[str, Json] = self.settings.model_dump(mode="json", exclude={"data", "held_out"})
+        """What decides the result: settings of the optimization and the gate, the dtype, and OpenRLHF's flags that are
+        not the machine's. The machine's are provenance. bfloat16 is left out, as in stores that know no other dtype."""
+        settings: dict[str, Json] = self.settings.model_dump(mode="json", exclude=NOT_IDENTITY)
+        settings["learning_rate"] = learning_rate(self.settings, recipe.trainer)
         settings["gate"] = recipe.gate.model_dump(mode="json")
         if recipe.lora.rank:
             settings["lora"] = recipe.lora.model_dump(mode="json")
+        if (dtype := resolve_dtype(recipe.trainer.dtype, recipe.trainer.device)) != BFLOAT16:
+            settings["dtype"] = dtype
         if options := {flag: value for flag, value in recipe.trainer.options.items() if not of_machine(flag)}:
             settings["options"] = options
         return Training(self.parent.id, self.reference.id if self.reference else None, self.fingerprint, settings)
@@ -174,7 +180,7 @@ def _job(lab: Lab, task: Task, batch: int, work: Path) -> TrainerJob:
         log_dir=work,
         settings=task.settings,
         trainer=lab.recipe.trainer,
-        device=_device(lab),
+        device=resolve_device(lab.recipe.trainer.device),
         batch_size=batch,
         lora=lab.recipe.lora,
     )
@@ -240,11 +246,6 @@ def _store(lab: Lab, training: Training, task: Task, outcome: Outcome) -> Model:
         lab.store.add([training], launch=lab.launch.id, **found)
         lab.store.insert("training_step", steps)
     return model
-
-
-def _device(lab: Lab) -> Any:
-    asked = lab.recipe.trainer.device
-    return ("gpu" if has_gpu() else "cpu") if asked == "auto" else asked
 
 
 def _told(step: Mapping[str, float | None]) -> str:

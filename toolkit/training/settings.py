@@ -17,11 +17,11 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from toolkit import config
 from toolkit.errors import TrainerError
 from toolkit.extras import INSTALL
+from toolkit.precision import BFLOAT16, FLOAT16, FLOAT32, resolve_dtype
 
 SUPPORTED = ("0.11.2",)
 Values = dict[str, str | float | bool | tuple[str, ...]]
@@ -44,7 +44,7 @@ class TrainerJob:
     log_dir: Path
     settings: config.Optimization
     trainer: config.Trainer
-    device: Literal["cpu", "gpu"]
+    device: str  # "cpu" or "gpu"
     batch_size: int
     lora: config.Lora
 
@@ -83,8 +83,19 @@ class TrainerJob:
         return count
 
     @property
+    def dtype(self) -> str:
+        """In which it is trained and saved."""
+        return resolve_dtype(self.trainer.dtype, self.device)
+
+    @property
     def python(self) -> str:
         return self.trainer.python or sys.executable
+
+
+def learning_rate(settings: config.Optimization, trainer: config.Trainer) -> float:
+    """The peak learning rate in the dtype of this training."""
+    rate = settings.learning_rate_bfloat16
+    return rate if rate and resolve_dtype(trainer.dtype, trainer.device) == BFLOAT16 else settings.learning_rate
 
 
 def of_machine(flag: str) -> bool:
@@ -106,7 +117,7 @@ def arguments(job: TrainerJob) -> list[str]:
         "train.micro_batch_size": job.micro_batch_size,
         "train.max_epochs": settings.epochs,
         "train.seed": settings.seed,
-        "adam.lr": settings.learning_rate,
+        "adam.lr": learning_rate(settings, job.trainer),
         "lr_scheduler": settings.scheduler,
         "lr_warmup_ratio": settings.warmup_ratio,
         "min_lr_ratio": settings.min_lr_ratio,
@@ -117,6 +128,8 @@ def arguments(job: TrainerJob) -> list[str]:
         "ckpt.output_dir": str(job.trained),
         "logger.tensorboard_dir": str(job.log_dir / "tensorboard"),
     }
+    if job.dtype == FLOAT16:
+        values["ds.param_dtype"] = "fp16"
     values |= _adapter(job)
     if replaced := sorted(flag for flag in values.keys() & job.trainer.options.keys() if not of_machine(flag)):
         raise TrainerError(
@@ -159,9 +172,10 @@ def _adapter(job: TrainerJob) -> Values:
 
 def merge_command(job: TrainerJob) -> list[str]:
     """OpenRLHF's own merge of the saved adapter into the policy's weights, in the same launcher."""
-    options = ["--toolkit.cpu"] if job.device == "cpu" else []
+    options = _launcher_options(job)
     paths = {"model_path": job.policy, "lora_path": job.trained, "output_path": job.output}
-    return [job.python, str(LAUNCHER), *options, MERGE, *(f"--{name}={path}" for name, path in paths.items())]
+    dtype = ["--ds.param_dtype=fp16"] if job.dtype == FLOAT16 else []
+    return [job.python, str(LAUNCHER), *options, MERGE, *(f"--{name}={path}" for name, path in paths.items()), *dtype]
 
 
 def command(job: TrainerJob) -> list[str]:
@@ -170,7 +184,7 @@ def command(job: TrainerJob) -> list[str]:
     Everywhere launcher.py becomes the program, so the step log is one code path. Over several nodes every node
     needs this file and the paths of the job at the same place.
     """
-    options = [f"--toolkit.step_log={job.step_log}", *(["--toolkit.cpu"] if job.device == "cpu" else [])]
+    options = [f"--toolkit.step_log={job.step_log}", *_launcher_options(job)]
     if job.trainer.hostfile:
         return [
             *_deepspeed(job),
@@ -185,6 +199,12 @@ def command(job: TrainerJob) -> list[str]:
     alone = job.device == "cpu" and job.processes == 1
     start = [job.python] if alone else [*_deepspeed(job), "--master_port", str(free_port())]
     return [*start, str(LAUNCHER), *options, job.module, *arguments(job)]
+
+
+def _launcher_options(job: TrainerJob) -> list[str]:
+    """What OpenRLHF has no flag for, and launcher.py does: a CPU, and float32."""
+    cpu = ["--toolkit.cpu"] if job.device == "cpu" else []
+    return [*cpu, "--toolkit.float32"] if job.dtype == FLOAT32 else cpu
 
 
 def environment(job: TrainerJob) -> dict[str, str]:
