@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from typing import Any
 
@@ -31,6 +32,16 @@ def network(kind: str = "llama", seed: int = 0) -> Any:
     config.initializer_range = 0.2
     torch.manual_seed(seed)
     return AutoModelForCausalLM.from_config(config).eval().requires_grad_(False)
+
+
+def rounding(model: Any) -> float:
+    """The relative error that one float32 forward pass may gather, on any processor and in any batch: the spacing of
+    float32, times the square root of the terms of a layer's longest sum, for each block."""
+    import torch
+
+    settings = model.config
+    longest = max(settings.hidden_size, getattr(settings, "intermediate_size", None) or 4 * settings.hidden_size)
+    return float(torch.finfo(torch.float32).eps * settings.num_hidden_layers * math.sqrt(longest))
 
 
 def some_pairs(number: int = 7, seed: int = 0) -> list[Sides]:

@@ -268,7 +268,11 @@ def test_a_token_is_drawn_as_often_as_it_is_probable(small_model: Path, engines:
 
 
 @pytest.mark.real
-def test_a_running_engine_takes_other_weights_as_exactly_as_a_new_one(small_model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("dtype", "saved"), [("auto", "bfloat16"), ("float32", "float32")])
+def test_a_running_engine_takes_other_weights_as_exactly_as_a_new_one(
+    dtype: config.Dtype, saved: str, small_model: Path, tmp_path: Path
+) -> None:
+    """Where a training is in float32, M_0 lies in bfloat16 and all later checkpoints in float32."""
     needs("vllm")
     chat, warm = Chat.load(small_model), Sampling(1.0, 1.0, 24)
     long = chat.tokens([{"role": "user", "content": " ".join(QUESTIONS * 12)}])  # several blocks of the prefix cache
@@ -285,8 +289,8 @@ def test_a_running_engine_takes_other_weights_as_exactly_as_a_new_one(small_mode
     def answers(engine: Engine) -> dict[str, Completion]:
         return {done.id: done for batch in batches for done in engine.complete(batch)}
 
-    other = disturbed(small_model, tmp_path / "other")
-    settings = config.Engine(max_model_len=512, max_num_seqs=16, device="cpu")
+    other = disturbed(small_model, tmp_path / "other", saved)
+    settings = config.Engine(max_model_len=512, max_num_seqs=16, device="cpu", dtype=dtype)
     fresh = {}
     for path in (other, small_model):
         engine = VllmEngine(path, settings)
@@ -300,14 +304,20 @@ def test_a_running_engine_takes_other_weights_as_exactly_as_a_new_one(small_mode
     assert not any(fresh[small_model][name] == answer for name, answer in fresh[other].items() if " " not in name)
 
 
-def disturbed(model: Path, target: Path) -> Path:
-    """The checkpoint with a little noise on every weight, the tied table included."""
+def disturbed(model: Path, target: Path, dtype: str) -> Path:
+    """The checkpoint with a little noise on every weight, the tied table included, saved in this dtype."""
     import torch
     from safetensors.torch import load_file, save_file
 
     shutil.copytree(model, target)
     torch.manual_seed(0)
     weights = load_file(target / "model.safetensors")
-    noisy = {name: weight + 0.02 * weight.std() * torch.randn_like(weight) for name, weight in weights.items()}
+    noisy = {
+        name: weight + 0.02 * weight.float().std() * torch.randn_like(weight, dtype=torch.float32)
+        for name, weight in weights.items()
+    }
+    noisy = {name: weight.to(getattr(torch, dtype)) for name, weight in noisy.items()}
     save_file(noisy, target / "model.safetensors", {"format": "pt"})
+    settings = json.loads((target / "config.json").read_text())
+    (target / "config.json").write_text(json.dumps(settings | {"dtype": dtype}))
     return target
