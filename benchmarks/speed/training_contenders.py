@@ -37,15 +37,16 @@ Found = dict[str, Any]
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def opened(folder: Path, pairs: int) -> Lab:
+def opened(folder: Path, pairs: int, dtype: str) -> Lab:
     changes = (f"prompts.part_size={pairs}", "iterations=1", "engine.kind=scripted", "trainer.device=cpu")
+    changes = (*changes, f"trainer.dtype={dtype}")
     recipe = load(ROOT / "recipes" / "quick.toml", changes)
     return Lab(recipe, Store(folder / "store.duckdb"), capture("benchmark", {}))
 
 
-def toolkit(folder: Path, pairs: int) -> Found:
+def toolkit(folder: Path, pairs: int, dtype: str) -> Found:
     clock = Clock()
-    with opened(folder, pairs) as lab:
+    with opened(folder, pairs, dtype) as lab:
         model = lab.model(lab.recipe.model, called="M_0")
         pool = judge(lab, model, generate(lab, model, next(iter(split(lab, lab.recipe.prompts, 1)))))
         made = pair(lab, "self_rewarding", best(pool), worst(pool))
@@ -54,9 +55,9 @@ def toolkit(folder: Path, pairs: int) -> Found:
     return clock.seconds | {"weights": trained.weights} | begun(folder)
 
 
-def bare(folder: Path, pairs: int) -> Found:
+def bare(folder: Path, pairs: int, dtype: str) -> Found:
     """The job as it was handed over, once more."""
-    with opened(folder, pairs) as lab:
+    with opened(folder, pairs, dtype) as lab:
         base = lab.path(lab.model(lab.recipe.model))
         batch = lab.store.query("SELECT batch FROM training")[0]["batch"]
         recipe = lab.recipe
@@ -93,7 +94,7 @@ def begun(folder: Path) -> Found:
 def main() -> None:
     embedded.prepare()
     name, asked = sys.argv[1], json.loads(sys.argv[2])
-    found = {"toolkit": toolkit, "bare": bare}[name](Path(asked["folder"]), asked["pairs"])
+    found = {"toolkit": toolkit, "bare": bare}[name](Path(asked["folder"]), asked["pairs"], asked["dtype"])
     print(json.dumps(found | {"peak_mb": peak()}))
 
 

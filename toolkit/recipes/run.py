@@ -91,9 +91,9 @@ def execute(recipe: RecipeFunction, options: Options) -> None:
         announce(lab, settings)
         recipe(lab, settings)
         if options.as_json:
-            _print_steps(lab, options.hardware)
+            _print_steps(lab, settings, options.hardware)
         elif options.plan:
-            costs_told = [cost_text(*_costs(lab, options.hardware))] if options.hardware else []
+            costs_told = [cost_text(*_costs(lab, settings, options.hardware))] if options.hardware else []
             print(plan_text(lab.steps), launch_text(lab.steps), *costs_told, sep="\n")
         else:
             report_run(lab.store, launch, lab.folder / "reports")
@@ -131,19 +131,19 @@ def opened(store: Path, plan: bool) -> Store:
     return Store(store, read_only=True) if store.exists() else Store(None)
 
 
-def _print_steps(lab: Lab, machine: str) -> None:
+def _print_steps(lab: Lab, settings: Recipe, machine: str) -> None:
     """Every step, and every cost on that machine, as a line of JSON; after a run its report is written too."""
     if not lab.planning:
         write_report(lab.store, lab.launch, lab.folder / "reports")
     for step in lab.steps:
         print(json_line({"run": lab.launch.run, **vars(step)}))
-    for cost in _costs(lab, machine)[0] if machine else ():
+    for cost in _costs(lab, settings, machine)[0] if machine else ():
         print(json_line({"run": lab.launch.run, "hardware": machine, **vars(cost)}))
 
 
-def _costs(lab: Lab, machine: str) -> tuple[list[Cost], Hardware]:
+def _costs(lab: Lab, settings: Recipe, machine: str) -> tuple[list[Cost], Hardware]:
     device = hardware(machine)
-    return costs(lab.recipe, lab.steps, device, measured(lab.store)), device
+    return costs(settings, lab.steps, device, measured(lab.store)), device
 
 
 def _say_if_nothing_was_left(lab: Lab) -> None:

@@ -26,11 +26,12 @@ class ExpectedScore(Step):
     system: str
     rubric: str
     lead: str
+    dtype: str
 
     def load(self):
         super().load()
         self._tokenizer = AutoTokenizer.from_pretrained(self.model, padding_side="left")
-        network = AutoModelForCausalLM.from_pretrained(self.model, use_safetensors=True, dtype=torch.bfloat16)
+        network = AutoModelForCausalLM.from_pretrained(self.model, use_safetensors=True, dtype=self.dtype)
         self._network = network.eval()
         self._points = [self._tokenizer.encode(digit, add_special_tokens=False)[0] for digit in SCALE]
 
@@ -66,7 +67,7 @@ def main():
         load = LoadDataFromDicts(data=[{"instruction": prompt} for prompt in prompts], batch_size=16)
         answer = TextGeneration(
             llm=TransformersLLM(
-                model=settings["model"], torch_dtype="bfloat16", device="cpu", generation_kwargs=sampling
+                model=settings["model"], torch_dtype=settings["dtype"], device="cpu", generation_kwargs=sampling
             ),
             num_generations=settings["k"],
             group_generations=True,
@@ -74,7 +75,7 @@ def main():
             output_mappings={"generation": "generations", "model_name": "generation_models"},
         )
         judge = ExpectedScore(
-            input_batch_size=16, **{name: settings[name] for name in ("model", "system", "rubric", "lead")}
+            input_batch_size=16, **{name: settings[name] for name in ("model", "system", "rubric", "lead", "dtype")}
         )
         load >> answer >> judge >> FormatTextGenerationDPO()
     made = pipeline.run(use_cache=False)["default"]["train"]

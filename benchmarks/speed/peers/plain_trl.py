@@ -16,7 +16,7 @@ from trl import DPOConfig, DPOTrainer
 BATCH, SCALE = 64, "012345"
 settings = json.loads(Path(sys.argv[1]).read_text())
 tokenizer = AutoTokenizer.from_pretrained(settings["model"], padding_side="left")
-network = AutoModelForCausalLM.from_pretrained(settings["model"], use_safetensors=True, dtype=torch.bfloat16).eval()
+network = AutoModelForCausalLM.from_pretrained(settings["model"], use_safetensors=True, dtype=settings["dtype"]).eval()
 torch.manual_seed(0)
 
 

@@ -15,10 +15,11 @@ from tests.documents import ROOT, blocks, called, read
 from toolkit.config import Recipe
 from toolkit.errors import InputError, RecipeError
 from toolkit.lab import Lab
+from toolkit.precision import resolve_dtype
 from toolkit.provenance import capture
 from toolkit.recipes.temporal import temporal
 from toolkit.reporting.cost.cost import Cost, cost_text, costs
-from toolkit.reporting.cost.rates import Hardware, hardware, measured, table
+from toolkit.reporting.cost.rates import Hardware, hardware, measured, saved, table
 from toolkit.store.database import Store
 
 Build = Callable[..., Recipe]
@@ -70,6 +71,22 @@ def test_a_plan_foresees_the_tokens_that_its_run_reads_and_takes_the_rates_of_th
     for stage in ("generate", "judge expected"):
         spent = before[stage].seconds + before[stage].start_seconds
         assert found[stage].seconds == pytest.approx(spent, abs=0.06), "as much work takes as long"
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_a_rate_counts_for_the_dtype_it_was_measured_in_and_the_table_has_rows_of_both(
+    build: Build, dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = {"engine": {"kind": "vllm", "dtype": dtype}, "trainer": {"dtype": dtype}}
+    recipe = build(model="smollm2-135m-instruct", answers={"max_tokens": 64}, judge={"max_tokens": 1024}, **named)
+    found = planned(recipe, None, Hardware(2, "cpu"))
+    assert {cost.rate for cost in found.values()} == {"measured"}
+    assert all(f"in {dtype} on 2xcpu" in cost.source for cost in found.values())
+    bytes_of = {"bfloat16": 2, "float32": 4}
+    assert found["train DPO"].disk == 2 * bytes_of[dtype] * saved("smollm2-135m-instruct")
+    known = {**table(), "measured": [row for row in table()["measured"] if row["dtype"] != dtype]}
+    monkeypatch.setattr("toolkit.reporting.cost.rates.table", lambda: known)
+    assert {cost.rate for cost in planned(recipe, None, Hardware(2, "cpu")).values()} == {"arithmetic"}
 
 
 def test_other_devices_and_sizes_are_scaled_and_told_so(build: Build, path: Path, tiny_model: Path) -> None:
@@ -125,13 +142,16 @@ def test_a_row_of_another_model_s_size_is_scaled_by_its_parameters(
     row = {"hardware": "2xcpu", "engine": "openrlhf", "stage": "train", "method": "DPO", "model": "small-100m"}
     row |= {"steps": 4, "requests": 64, "read": 8000, "reused": 0, "written": 0, "seconds": 20.0, "start_seconds": 40.0}
     empty = {**row, "engine": "scripted", "stage": "generate", "method": "", "most": 16, "requests": 0}
-    known = {**table(), "measured": [each | {"source": "our run of May"} for each in (empty, row)]}
+    here = {"dtype": resolve_dtype("auto", "cpu"), "source": "our run of May"}
+    known = {**table(), "measured": [each | here for each in (empty, row)]}
     monkeypatch.setattr("toolkit.reporting.cost.rates.table", lambda: known)
     found = planned(build(model=model), None, Hardware(cores, "cpu"))
     training = found["train DPO"]
     assert training.seconds == pytest.approx(training.read * factor * 20 / 8000 + 2 * 10, abs=0.1)
     assert training.rate == ("scaled" if told else "measured")
-    assert training.source.startswith(f"{told}4 steps of small-100m on 2xcpu (our run of May)")
+    assert training.source.startswith(
+        f"{told}4 steps of small-100m in {here['dtype']} on 2xcpu (our run of May)"
+    )
     assert found["generate"].rate == "arithmetic", "a row that asked for nothing measured nothing"
 
 

@@ -21,12 +21,13 @@ from dataclasses import dataclass, replace
 
 from toolkit.config import Recipe
 from toolkit.lab import Step
+from toolkit.precision import resolve_recipe
 from toolkit.progress import duration
 from toolkit.reporting.cost.load import CHARACTERS, TRAINING, Load, loads
 from toolkit.reporting.cost.rates import Hardware, Measured, parameters, saved, table
 from toolkit.reporting.tables import Table
 
-BYTES = 2  # of a trained weight, in bfloat16
+BYTES = {"bfloat16": 2, "float16": 2, "float32": 4}  # of a trained weight
 SUMS = ("requests", "read", "written", "seconds", "device_hours", "disk")
 
 
@@ -46,7 +47,11 @@ class Cost:
 
 
 def costs(recipe: Recipe, steps: Sequence[Step], machine: Hardware, rows: Sequence[Measured]) -> list[Cost]:
-    """A line for each stage of the recipe's plan that has work left for an engine or a trainer."""
+    """A line for each stage of the recipe's plan that has work left for an engine or a trainer. A dtype that the recipe
+    leaves to "auto" is this CPU's, or a GPU's where the machine has GPUs."""
+    device = {"device": "cpu" if machine.name == "cpu" else "gpu"}
+    there = {part: getattr(recipe, part).model_copy(update=device) for part in ("engine", "trainer")}
+    recipe = resolve_recipe(recipe.model_copy(update=there))
     return [_cost(recipe, load, machine, rows) for load in loads(recipe, steps, rows)]
 
 
@@ -102,7 +107,7 @@ def _cost(recipe: Recipe, load: Load, machine: Hardware, rows: Sequence[Measured
         written=round(load.requests * load.written),
         seconds=round(seconds, 1),
         device_hours=seconds * machine.count / 3600,
-        disk=round(_disk(load)),
+        disk=round(_disk(load, recipe)),
         rate=rate,
         source=f"{source}; {load.read:.0f} tokens read and {load.written:.0f} written for each, {each}",
     )
@@ -120,8 +125,8 @@ def _devices(recipe: Recipe, load: Load, machine: Hardware) -> int:
 def _timed(recipe: Recipe, load: Load, used: Hardware, rows: Sequence[Measured]) -> tuple[float, str, str]:
     """(seconds, kind of rate, its source)."""
     size, engine = parameters(load.model), "openrlhf" if load.stage == TRAINING else recipe.engine.kind
-    kind = (engine, load.stage, load.method, used.name)
-    near = [row for row in rows if (row.engine, row.stage, row.method, row.hardware.name) == kind]
+    kind = (engine, load.stage, load.method, used.name, _dtype(recipe, load))
+    near = [row for row in rows if (row.engine, row.stage, row.method, row.hardware.name, row.dtype) == kind]
     if not near:
         return _by_arithmetic(recipe, load, used, size)
     row = min(near, key=lambda row: (row.model != load.model, row.hardware != used))
@@ -129,15 +134,20 @@ def _timed(recipe: Recipe, load: Load, used: Hardware, rows: Sequence[Measured])
     if row.model != load.model:
         factor, by = factor * size / parameters(row.model), [*by, "parameters"]
     seconds = load.computed * factor * row.seconds / row.computed + load.steps * row.start_seconds / row.steps
-    said = f"{row.steps} steps of {row.model} on {row.hardware} ({row.source}): {row.computed:,} tokens computed in "
-    said += f"{row.seconds:.1f} s, {row.start_seconds / row.steps:.1f} s for each start"
+    said = f"{row.steps} steps of {row.model} in {row.dtype} on {row.hardware} ({row.source}): {row.computed:,} tokens "
+    said += f"computed in {row.seconds:.1f} s, {row.start_seconds / row.steps:.1f} s for each start"
     if not by:
         return seconds, "measured", said
     return seconds, "scaled", f"scaled by {' and '.join(by)}: {factor:.3g} times {said}"
 
 
+def _dtype(recipe: Recipe, load: Load) -> str:
+    return recipe.trainer.dtype if load.stage == TRAINING else recipe.engine.dtype
+
+
 def _by_arithmetic(recipe: Recipe, load: Load, used: Hardware, size: float) -> tuple[float, str, str]:
-    peak, share = table()["flops"][used.name], table()["share"]
+    dtype, share = _dtype(recipe, load), table()["share"]
+    peak = table()["flops_float32" if dtype == "float32" else "flops"][used.name]
     if load.stage == TRAINING:
         again = 2 if recipe.trainer.gradient_checkpointing and used.name != "cpu" else 0
         each = (6 if load.method == "SFT" else 8) + again
@@ -152,9 +162,9 @@ def _by_arithmetic(recipe: Recipe, load: Load, used: Hardware, size: float) -> t
     return flops / (peak * used.count), "arithmetic", said
 
 
-def _disk(load: Load) -> float:
+def _disk(load: Load, recipe: Recipe) -> float:
     """Bytes of the rows in the store, or of the checkpoints beside it."""
     if load.stage == TRAINING:
-        return load.steps * saved(load.model) * BYTES
+        return load.steps * saved(load.model) * BYTES[recipe.trainer.dtype]
     each: dict[str, float] = table()["store"]
     return load.requests * (each["row"] + each["token"] * load.written)

@@ -40,7 +40,8 @@ class Hardware:
 @dataclass(frozen=True)
 class Measured:
     """A stage as it was run. method: of judging or training; most: the most tokens of an answer, None for training;
-    read: prompt tokens, or those trained on; reused: of them, what was not computed; seconds: without the starts."""
+    dtype: what it computed in; read: prompt tokens, or those trained on; reused: of them, what was not computed;
+    seconds: without the starts."""
 
     hardware: Hardware
     engine: str
@@ -56,6 +57,7 @@ class Measured:
     start_seconds: float
     source: str
     most: int | None = None
+    dtype: str = "bfloat16"
 
     @property
     def computed(self) -> int:

@@ -1,7 +1,9 @@
--- What each stage asked for and how long it took, by machine, model and method: what `--plan --hardware` counts by.
+-- What each stage asked for and how long it took, by machine, dtype, model and method: what `--plan --hardware` counts by.
+-- A launch that keeps no dtype is of before `dtype = "auto"`: its recipe names the engine's, its trainer's was bfloat16.
 WITH asked AS (
     SELECT
         l.hardware, l.recipe->'engine'->>'kind' AS engine, s.stage,
+        coalesce(l.hardware->'dtype'->>'engine', l.recipe->'engine'->>'dtype') AS dtype,
         CASE WHEN s.stage = 'judge' AND l.recipe->'judge'->>'by' NOT IN ('present', 'past')
             THEN l.recipe->'judge'->>'by' ELSE l.recipe->>'model' END AS model,
         CASE WHEN s.stage = 'judge' THEN l.recipe->'judge'->>'method' ELSE '' END AS method,
@@ -25,7 +27,8 @@ paced AS (
 ),
 trained AS (
     SELECT
-        l.hardware, 'openrlhf' AS engine, s.stage, l.recipe->>'model' AS model, s.stats->>'method' AS method,
+        l.hardware, 'openrlhf' AS engine, s.stage,
+        coalesce(l.hardware->'dtype'->>'trainer', 'bfloat16') AS dtype, l.recipe->>'model' AS model, s.stats->>'method' AS method,
         NULL::INT AS most, NULL::INT AS parallel, p.steps * t.batch AS requests,
         ((g.stats->>'tokens')::BIGINT * p.steps * t.batch / t.row_count)::BIGINT AS read, 0 AS reused, 0 AS written,
         p.seconds, s.seconds - g.seconds - p.seconds AS start_seconds
@@ -38,7 +41,7 @@ trained AS (
     WHERE s.stage = 'train' AND s.stats->>'trainer_seconds' IS NOT NULL AND g.stats->>'tokens' IS NOT NULL
 )
 SELECT
-    hardware, engine, stage, model, method, most, parallel, count(*) AS steps, sum(requests)::BIGINT AS requests,
+    hardware, engine, stage, dtype, model, method, most, parallel, count(*) AS steps, sum(requests)::BIGINT AS requests,
     sum(read)::BIGINT AS read, sum(reused)::BIGINT AS reused, sum(written)::BIGINT AS written,
     sum(seconds) AS seconds, sum(start_seconds) AS start_seconds
 FROM (FROM asked UNION ALL BY NAME FROM trained) GROUP BY ALL ORDER BY ALL;
