@@ -92,7 +92,7 @@ def test_an_engine_left_to_auto_serves_what_is_trained_without_rounding_it(
     named = precision.resolve_recipe(recipe)
     assert (named.engine.dtype, named.trainer.dtype) == chosen
     assert precision.resolve_recipe(named) == named
-    rounds = [line for line in precision.warnings(recipe) if "the engine rounds weights" in line]
+    rounds = [line for line in precision.warnings(recipe) if "rounds the float32 weights" in line]
     assert bool(rounds) is (chosen == ("bfloat16", "float32"))
 
 

@@ -23,7 +23,7 @@ from toolkit.engines.chat import Chat
 from toolkit.engines.pool import EnginePool
 from toolkit.engines.protocol import Completion, Engine, Request, Starting
 from toolkit.errors import InputError
-from toolkit.precision import computes, resolve_recipe, warnings
+from toolkit.precision import FLOAT32, computes, resolve_recipe, rounding, warnings
 from toolkit.progress import Progress
 from toolkit.provenance import Launch
 from toolkit.records import Comparison, Judgment, Metric, Model, Response
@@ -153,6 +153,8 @@ class Lab:
             settings = self.recipe.engine
             told = f"{self.iteration} starting {settings.kind} with {one_line(model.name)}"
             told += f" in {settings.dtype}" if computes(settings) else ""
+            if computes(settings) and settings.dtype != FLOAT32 == checkpoint.trained_dtype(self.path(model)):
+                told += "\n" + rounding(one_line(model.name), settings.dtype)
             print(told, file=sys.stderr, flush=True)
         with self.timing("start_seconds"):
             engine = self.engines.get(model.id, self.path(model))

@@ -82,11 +82,16 @@ def warnings(recipe: Recipe) -> list[str]:
     devices = {"engine": recipe.engine.device, "trainer": recipe.trainer.device}
     found = [warning(f"{name}.dtype", dtype, devices[name]) for name, dtype in asked.items()]
     if chosen["trainer"] == FLOAT32 and chosen.get("engine", FLOAT32) != FLOAT32:
-        found.append(
-            f"warning: the engine rounds weights that are trained in float32 to {chosen['engine']}, so small updates "
-            "are lost; engine.dtype = auto serves them as they are"
-        )
+        found.append(rounding("what is trained", chosen["engine"]))
     return [line for line in found if line]
+
+
+def rounding(model: str, dtype: str) -> str:
+    """What to warn of where an engine narrows float32 weights of a training."""
+    return (
+        f"warning: the engine rounds the float32 weights of {model} to {dtype}, so small updates are lost; "
+        "engine.dtype = float32 serves them as they are"
+    )
 
 
 def _dtypes(recipe: Recipe) -> dict[str, str]:

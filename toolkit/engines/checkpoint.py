@@ -95,6 +95,11 @@ def same_but_weights(one: Path, other: Path) -> bool:
     return a == b and template_digest(one) == template_digest(other)
 
 
+def trained_dtype(path: Path) -> str:
+    """The dtype that a training of ours saved; "" for any other checkpoint."""
+    return str(_config(path).get("dtype", "")) if is_trained(path) else ""
+
+
 def has_template(path: Path) -> bool:
     """Whether the directory holds a chat template."""
     settings = path / "tokenizer_config.json"

@@ -149,9 +149,7 @@ def test_a_row_of_another_model_s_size_is_scaled_by_its_parameters(
     training = found["train DPO"]
     assert training.seconds == pytest.approx(training.read * factor * 20 / 8000 + 2 * 10, abs=0.1)
     assert training.rate == ("scaled" if told else "measured")
-    assert training.source.startswith(
-        f"{told}4 steps of small-100m in {here['dtype']} on 2xcpu (our run of May)"
-    )
+    assert training.source.startswith(f"{told}4 steps of small-100m in {here['dtype']} on 2xcpu (our run of May)")
     assert found["generate"].rate == "arithmetic", "a row that asked for nothing measured nothing"
 
 
