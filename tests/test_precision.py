@@ -129,15 +129,42 @@ def test_the_first_line_says_what_is_computed_in_and_why(machine: Machine) -> No
     assert precision.summary(Recipe()).endswith("has avx512_bf16, but ONEDNN_MAX_CPU_ISA=AVX2 rules it out")
 
 
-@pytest.mark.parametrize("wrong", ["fp16", "half", "int8"])
+@pytest.mark.parametrize(("word", "dtype"), [("half", "float16"), ("bf16", "bfloat16"), ("float", "float32")])
+def test_the_words_of_other_tools_are_read(word: str, dtype: str) -> None:
+    """A store of an earlier launch holds whatever vLLM accepted."""
+    assert parse({"engine": {"dtype": word}}).engine.dtype == dtype
+
+
+@pytest.mark.parametrize("wrong", ["fp8", "int8"])
 def test_an_unknown_dtype_is_refused_with_the_known_ones(wrong: str) -> None:
     with pytest.raises(RecipeError, match="'auto', 'bfloat16', 'float16' or 'float32'"):
         parse({"engine": {"dtype": wrong}})
 
 
-def test_openrlhfs_own_flag_for_the_dtype_is_refused_since_a_trainings_id_would_not_know_it() -> None:
-    with pytest.raises(RecipeError, match=r"set trainer\.dtype instead"):
-        parse({"trainer": {"options": {"ds.param_dtype": "fp16"}}})
+@pytest.mark.parametrize(("part", "option"), [("trainer", "ds.param_dtype"), ("engine", "dtype")])
+def test_a_dtype_among_the_options_counts_as_the_field_and_may_not_contradict_it(part: str, option: str) -> None:
+    """By the field a training has its id, and records, prices and warnings their dtype."""
+    recipe = parse({part: {"options": {option: "fp16", "other": 1}}})
+    assert (getattr(recipe, part).dtype, getattr(recipe, part).options) == ("float16", {"other": 1})
+    assert parse({part: {"dtype": "float16", "options": {option: "fp16"}}}) == parse({part: {"dtype": "float16"}})
+    with pytest.raises(RecipeError, match="name one"):
+        parse({part: {"dtype": "float32", "options": {option: "fp16"}}})
+
+
+@pytest.mark.parametrize(("capability", "chosen"), [(None, "bfloat16"), (9.0, "bfloat16"), (7.5, "float32")])
+def test_auto_on_a_gpu_is_bfloat16_from_ampere_on(
+    capability: float | None, chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(precision, "compute_capability", lambda: capability)
+    assert precision.resolve_dtype("auto", "gpu") == chosen
+
+
+def test_rates_of_emulated_arithmetic_are_kept_apart(machine: Machine) -> None:
+    machine(LAPTOP)
+    assert [precision.kind(dtype) for dtype in ("float32", "bfloat16", "float16")] == [
+        "float32", "slow bfloat16", "slow float16"
+    ]  # fmt: skip
+    assert precision.kind("bfloat16", ["avx2", "avx512_bf16"]) == "bfloat16"
 
 
 def test_every_dtype_is_measured_in_a_process_of_its_own() -> None:

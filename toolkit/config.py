@@ -15,19 +15,36 @@ import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from toolkit.errors import RecipeError
 from toolkit.provenance import SECRET_NAME
 from toolkit.records import Sampling
 
-Dtype = Literal["auto", "bfloat16", "float16", "float32"]
+SHORT = {"bf16": "bfloat16", "fp16": "float16", "half": "float16", "float": "float32"}  # PyTorch's and OpenRLHF's words
+Dtype = Annotated[
+    Literal["auto", "bfloat16", "float16", "float32"], BeforeValidator(lambda name: SHORT.get(name, name))
+]
+Rate = Annotated[float, Field(gt=0)]
+LearningRate = Rate | dict[Literal["bfloat16", "float16", "float32"], Rate]  # one, or one for each dtype
 
 
 class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _dtype_from_options(data: Any, option: str) -> Any:
+    """The fields with the dtype that `options` names under the library's own word moved to `dtype`, which decides what
+    is recorded, priced and warned of."""
+    if not isinstance(data, Mapping) or option not in (data.get("options") or {}):
+        return data
+    options = dict(data["options"])
+    dtype = options.pop(option)
+    if data.get("dtype", "auto") not in ("auto", dtype, SHORT.get(dtype, dtype)):
+        raise ValueError(f"dtype = {data['dtype']!r} and options.{option} = {dtype!r}: name one")
+    return {**data, "options": options, "dtype": dtype}
 
 
 class Prompts(Section):
@@ -137,11 +154,8 @@ class Gate(Section):
 class Optimization(Section):
     """What DPO and SFT have in common, handed to OpenRLHF."""
 
-    learning_rate: float = Field(5e-7, gt=0)
-    learning_rate_bfloat16: float | None = Field(
-        None,
-        gt=0,
-        description="in place of learning_rate when training in bfloat16, which rounds off small updates",
+    learning_rate: LearningRate = Field(
+        5e-7, description="above 0; or one for each dtype: {bfloat16 = ..., float32 = ...}"
     )
     batch_size: int = Field(32, ge=1, description="rows per optimizer step, over all devices")
     micro_batch_size: int = Field(1, ge=1, description="rows per device and forward pass")
@@ -172,7 +186,7 @@ class Sft(Optimization):
         (), description="'ift' and 'eft' (shipped) or files; empty: `model` is taken as M_0 (docs: Your own data)"
     )
     held_out: float = Field(0.2, ge=0, lt=1, description="share of rated prompts kept out of SFT to measure judges on")
-    learning_rate: float = Field(2e-6, gt=0)
+    learning_rate: LearningRate = Field(2e-6, description="as in [training]")
     epochs: int = Field(3, ge=1)
     max_prompt_length: int = Field(1536, ge=1, description="a judgement's prompt holds the rubric and an answer")
 
@@ -206,12 +220,10 @@ class Trainer(Section):
         default_factory=dict, description="further OpenRLHF flags, for example {'ds.adam_offload' = true}"
     )
 
-    @field_validator("options")
+    @model_validator(mode="before")
     @classmethod
-    def _dtype_has_a_field(cls, options: dict[str, Any]) -> dict[str, Any]:
-        if "ds.param_dtype" in options:
-            raise ValueError("the dtype decides what is trained: set trainer.dtype instead of ds.param_dtype")
-        return options
+    def _one_dtype(cls, data: Any) -> Any:
+        return _dtype_from_options(data, "ds.param_dtype")
 
 
 class Cluster(Section):
@@ -247,6 +259,11 @@ class Engine(Section):
         default_factory=dict, description="further vLLM engine arguments"
     )
     cluster: Cluster = Cluster()  # type: ignore[call-arg]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_dtype(cls, data: Any) -> Any:
+        return _dtype_from_options(data, "dtype")
 
 
 class Recipe(Section):
@@ -298,12 +315,18 @@ def parse(data: Mapping[str, Any], *, where: object = "") -> Recipe:
         return Recipe.model_validate(data)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
+        place = _field(first["loc"])
         if first["type"] == "extra_forbidden":
             raise RecipeError(f"unknown key {place!r}", where=where, remedy=_nearest(place)) from error
         raise RecipeError(
             f"{place} = {first['input']!r}: {first['msg']}", where=where, remedy=f"correct {place} in the recipe"
         ) from error
+
+
+def _field(location: Sequence[int | str]) -> str:
+    """The dotted key of an error; pydantic adds which form of a value it tried."""
+    place, keys = ".".join(str(part) for part in location), known_keys()
+    return next((key for key in keys if place.startswith(f"{key}.")), place)
 
 
 def known_keys(section: type[BaseModel] = Recipe, prefix: str = "") -> list[str]:

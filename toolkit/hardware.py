@@ -51,11 +51,26 @@ def cpu_name() -> str:
     return _cpuinfo("model name") or platform.processor()
 
 
+@cache
+def compute_capability() -> float | None:
+    """The lowest CUDA compute capability of the NVIDIA devices; None where nvidia-smi does not say."""
+    lines = _nvidia_smi("compute_cap")
+    try:
+        return min(map(float, lines), default=None)
+    except ValueError:
+        return None
+
+
 def gpus() -> list[str]:
     """Name, memory and driver of each NVIDIA device, by nvidia-smi."""
+    return _nvidia_smi("name,memory.total,driver_version")
+
+
+def _nvidia_smi(fields: str) -> list[str]:
+    """A line for each device; none without nvidia-smi."""
     if not has_gpu() or not shutil.which("nvidia-smi"):
         return []
-    command = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    command = ["nvidia-smi", f"--query-gpu={fields}", "--format=csv,noheader"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
     except (OSError, subprocess.TimeoutExpired):

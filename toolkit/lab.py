@@ -66,7 +66,8 @@ class Lab:
     def __init__(self, recipe: Recipe, store: Store, launch: Launch, *, planning: bool = False) -> None:
         self.recipe = resolve_recipe(recipe)
         self.store, self.planning = store, planning
-        dtypes = {"engine": self.recipe.engine.dtype, "trainer": self.recipe.trainer.dtype}
+        engine = {"engine": self.recipe.engine.dtype} if computes(self.recipe.engine) else {}
+        dtypes = {**engine, "trainer": self.recipe.trainer.dtype}
         self.launch = replace(launch, hardware={**launch.hardware, "dtype": dtypes})
         self.folder = store.path.parent if store.path else Path.cwd()
         self.engines = EnginePool(self.recipe.engine, trust_remote_code=recipe.trust_remote_code)

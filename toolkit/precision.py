@@ -1,9 +1,9 @@
 """The dtype that engine and trainer compute in: what `auto` means on this machine, and how fast each dtype is here.
 
-    auto on a GPU     bfloat16
-    auto on a CPU     bfloat16 where the processor has instructions for it (avx512_bf16, amx_bf16, Arm's bf16), else
-                      float32
-    auto of an engine whose recipe trains in float32: float32
+    GPU of compute capability 8.0 or higher          bfloat16
+    CPU with avx512_bf16, amx_bf16 or Arm's bf16     bfloat16
+    any other GPU or CPU                             float32
+    engine of a recipe that trains in float32        float32
 
 A CPU without such instructions multiplies bfloat16 matrices 2 to 120 times slower than float32 ones. float16 is never
 chosen: PyTorch has no fast path for it on most CPUs. The choice follows from the processor's flags alone, so that a
@@ -22,9 +22,11 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from functools import cache
 
 from toolkit.config import Engine, Recipe
-from toolkit.hardware import has_gpu, instruction_sets
+from toolkit.hardware import compute_capability, has_gpu, instruction_sets
 
 BFLOAT16, FLOAT16, FLOAT32 = "bfloat16", "float16", "float32"
 FAST_BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16")
@@ -34,6 +36,7 @@ LIMITS = {
     "SSE41": (), "AVX": (), "AVX2": (), "AVX2_VNNI": (), "AVX2_VNNI_2": (), "AVX512_CORE": (), "AVX512_CORE_VNNI": (),
     "AVX512_CORE_BF16": ("avx512_bf16",), "AVX512_CORE_FP16": ("avx512_bf16",),
 }  # fmt: skip
+AMPERE = 8.0
 SLOWER = 1.5  # a named dtype that is so many times slower than float32 is warned of
 SHAPE = (256, 576, 1536)  # rows, inputs and outputs of the product that is timed: a layer of the embedded model
 SECONDS = 0.2  # of timing for each dtype; a slow one takes one product, 0.4 s
@@ -49,7 +52,14 @@ def resolve_dtype(dtype: str, device: str) -> str:
     """The dtype to compute in. dtype: "auto" or a name, which is obeyed; device: "auto", "cpu" or "gpu"."""
     if dtype != "auto":
         return dtype
-    return BFLOAT16 if resolve_device(device) == "gpu" or fast_bfloat16() else FLOAT32
+    fast = gpu_has_bfloat16() if resolve_device(device) == "gpu" else fast_bfloat16()
+    return BFLOAT16 if fast else FLOAT32
+
+
+def gpu_has_bfloat16() -> bool:
+    """Whether the GPUs compute bfloat16: from Ampere on. A plan for GPUs that are not here assumes it."""
+    capability = compute_capability()
+    return capability is None or capability >= AMPERE
 
 
 def computes(engine: Engine) -> bool:
@@ -86,6 +96,13 @@ def warnings(recipe: Recipe) -> list[str]:
     return [line for line in found if line]
 
 
+def kind(dtype: str, sets: Sequence[str] | None = None) -> str:
+    """The dtype with "slow " before it where a CPU with these instruction sets has no instructions for it, as rates are
+    kept apart. sets: None is this CPU's."""
+    fast = any(name in FAST_BFLOAT16 for name in (_allowed() if sets is None else sets))
+    return dtype if dtype == FLOAT32 or (dtype == BFLOAT16 and fast) else f"slow {dtype}"
+
+
 def rounding(model: str, dtype: str) -> str:
     """What to warn of where an engine narrows float32 weights of a training."""
     return (
@@ -113,6 +130,7 @@ def why() -> str:
     return f"this CPU has {held[0]}" if held else "this CPU has no bfloat16 instructions"
 
 
+@cache
 def rates() -> dict[str, float]:
     """Billions of floating-point operations a second of a matrix product here, by dtype. {} without torch.
 

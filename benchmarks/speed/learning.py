@@ -52,7 +52,7 @@ def margins(options: argparse.Namespace) -> Found:
 
 def trained(folder: Path, count: int, dtype: str, rate: float) -> Found:
     changes = (f"prompts.part_size={count}", "iterations=1", "engine.device=cpu", "trainer.device=cpu")
-    changes += (f"training.learning_rate={rate}", f"training.learning_rate_bfloat16={rate}", f"trainer.dtype={dtype}")
+    changes += (f"training.learning_rate={rate}", f"trainer.dtype={dtype}")
     recipe = load(ROOT / "recipes" / "quick.toml", (*changes, "engine.dtype=float32"))
     with Lab(recipe, Store(folder / "store.duckdb"), capture("benchmark", {})) as lab:
         model = lab.model(recipe.model, called="M_0")

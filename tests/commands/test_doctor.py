@@ -186,7 +186,7 @@ def test_the_processor_is_shown_with_the_rate_of_each_dtype_and_a_wrong_choice_i
     monkeypatch.setattr(looking, "rates", lambda: {"float32": 150.0, "bfloat16": 1.5, "float16": 1.4})
     monkeypatch.setattr(looking, "resolve_dtype", lambda dtype, device: auto)
     row = next(row for row in machine(tmp_path) if row["check"] == "processor")
-    assert f"float32 150, bfloat16 1.5, float16 1.4 GFLOP/s measured; auto is {auto}" in str(row["state"])
+    assert f"float32 150, bfloat16 1.5, float16 1.4 GFLOP/s measured; auto on the CPU is {auto}" in str(row["state"])
     assert row["found"] == remedy
 
 

@@ -18,9 +18,11 @@ from toolkit.training.settings import (
     LAUNCHER,
     TrainerJob,
     arguments,
+    check,
     check_version,
     command,
     environment,
+    learning_rate,
     merge_command,
 )
 
@@ -91,12 +93,38 @@ def test_float32_is_the_launchers_business_and_float16_openrlhfs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("dtype", "own", "rate"), [("float32", 2e-5, 5e-7), ("bfloat16", 2e-5, 2e-5), ("bfloat16", None, 5e-7)]
+    ("dtype", "rates", "rate"),
+    [
+        ("float32", {"float32": 5e-6, "bfloat16": 2e-5}, 5e-6),
+        ("bfloat16", {"bfloat16": 2e-5}, 2e-5),
+        ("bfloat16", 1e-6, 1e-6),
+    ],
 )
-def test_bfloat16_may_have_a_learning_rate_of_its_own(dtype: config.Dtype, own: float | None, rate: float) -> None:
-    settings = config.Training(learning_rate_bfloat16=own)
-    job = replace(JOB, settings=settings, trainer=config.Trainer(dtype=dtype))
+def test_each_dtype_may_have_a_learning_rate_of_its_own(dtype: config.Dtype, rates: Any, rate: float) -> None:
+    job = replace(JOB, settings=config.Training(learning_rate=rates), trainer=config.Trainer(dtype=dtype))
     assert f"--adam.lr={rate}" in arguments(job)
+
+
+def test_a_rate_that_is_set_replaces_those_of_every_dtype() -> None:
+    recipe = config.load(ROOT / "recipes" / "quick.toml", ("training.learning_rate=1e-6",))
+    assert {learning_rate(recipe.training, config.Trainer(dtype=dtype)) for dtype in ("bfloat16", "float32")} == {1e-6}
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"training": {"learning_rate": {"float32": 1e-6}}, "trainer": {"dtype": "bfloat16"}}, "no learning rate"),
+        ({"trainer": {"dtype": "float16"}}, "float16 on a CPU"),
+        (
+            {"trainer": {"dtype": "float32", "device": "gpu"}, "lora": {"rank": 4, "load_in_4bit": True}},
+            "4-bit weights",
+        ),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_anything_is_generated(fields: dict[str, Any], problem: str) -> None:
+    recipe = config.parse({"trainer": {"device": "cpu"}} | fields)
+    with pytest.raises(TrainerError, match=problem):
+        check(recipe)
 
 
 def test_further_options_are_appended_and_replace_ours() -> None:

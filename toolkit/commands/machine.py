@@ -59,12 +59,14 @@ def _processor(found: Mapping[str, Any]) -> Row:
     named = f"{found['cpu']} ({' '.join(found['instruction_sets']) or 'instruction sets unknown'})"
     measured, chosen = rates(), resolve_dtype("auto", "cpu")
     if not measured:
-        return _row("processor", f"{named}; {why()}; auto is {chosen}; rates not measured: torch does not run here")
+        return _row(
+            "processor", f"{named}; {why()}; auto on the CPU is {chosen}; rates not measured: torch does not run here"
+        )
     shown = ", ".join(f"{dtype} {rate:.3g}" for dtype, rate in measured.items())
     other = FLOAT32 if chosen == BFLOAT16 else BFLOAT16
     wrong = measured[other] > SLOWER * measured[chosen]
     remedy = f"{other} is {measured[other] / measured[chosen]:.1f} times as fast: set engine.dtype and trainer.dtype"
-    return _row("processor", f"{named}; {shown} GFLOP/s measured; auto is {chosen}", remedy if wrong else "")
+    return _row("processor", f"{named}; {shown} GFLOP/s measured; auto on the CPU is {chosen}", remedy if wrong else "")
 
 
 def pins() -> dict[str, str]:

@@ -31,7 +31,7 @@ from toolkit.provenance import Launch, capture
 from toolkit.recipes.anchored_only import anchored_only
 from toolkit.recipes.future_only import future_only
 from toolkit.recipes.rejection_sampling_sft import rejection_sampling_sft
-from toolkit.recipes.run import RecipeFunction, announce, find_config, opened
+from toolkit.recipes.run import RecipeFunction, announce, compare_dtype, find_config, opened
 from toolkit.recipes.self_rewarding import self_rewarding
 from toolkit.recipes.spin import spin
 from toolkit.recipes.spin_fair import spin_fair
@@ -167,10 +167,11 @@ def _run(entry: Entry, store: Path, as_json: bool) -> Launch:
     if not as_json:
         print(f"== {entry.name}", flush=True)
     launch = capture(entry.name, entry.recipe.resolved())
+    announce(entry.recipe)
     with Lab(entry.recipe, Store(store), launch) as lab:
-        announce(lab, entry.recipe)
+        compare_dtype(lab)
         entry.function(lab, entry.recipe)
-        write_report(lab.store, launch, lab.folder / "reports")
+        write_report(lab.store, lab.launch, lab.folder / "reports")
     if as_json:
         _print_steps(entry.name, lab.steps)
     return launch

@@ -21,7 +21,7 @@ from toolkit.config import Recipe, load
 from toolkit.console import guarded, single
 from toolkit.errors import RecipeError
 from toolkit.lab import Lab
-from toolkit.precision import summary
+from toolkit.precision import summary, warnings
 from toolkit.provenance import capture
 from toolkit.records import Model
 from toolkit.reporting.cost.cost import Cost, cost_text, costs
@@ -31,15 +31,15 @@ from toolkit.reporting.plan import launch_text, plan_text
 from toolkit.reporting.run_report import report_run, write_report
 from toolkit.store.database import Store
 from toolkit.store.serving import DEFAULT
+from toolkit.training.settings import check
 
 RecipeFunction = Callable[[Lab, Recipe], Model]
 SHIPPED = (Path(__file__).parents[2] / "recipes", Path(__file__).parents[1] / "_recipes")
 
-# The dtype of the newest training of this run before this launch. Launches that did not record one used bfloat16.
+# The dtypes that this run was trained in. Launches that did not record one used bfloat16.
 _EARLIER = """
-SELECT coalesce(l.hardware->'dtype'->>'trainer', 'bfloat16') AS dtype
-FROM training t JOIN launch l ON l.id = t.launch
-WHERE l.run = ? AND l.id <> ? ORDER BY l.started DESC LIMIT 1
+SELECT DISTINCT coalesce(l.hardware->'dtype'->>'trainer', 'bfloat16') AS dtype
+FROM training t JOIN launch l ON l.id = t.launch WHERE l.run = ? ORDER BY dtype
 """
 
 
@@ -86,9 +86,10 @@ def execute(recipe: RecipeFunction, options: Options) -> None:
         raise RecipeError("--hardware tells the cost of a plan", remedy="add --plan, or leave --hardware out")
     settings = load(find_config(options.config), options.changes)
     launch = capture(options.run or settings.name, settings.resolved())
+    announce(settings, planning=options.plan)
     with Lab(settings, opened(options.store, options.plan), launch, planning=options.plan) as lab:
         lab.folder = options.store.parent  # a plan's store may have no file yet
-        announce(lab, settings)
+        compare_dtype(lab)
         recipe(lab, settings)
         if options.as_json:
             _print_steps(lab, settings, options.hardware)
@@ -96,19 +97,27 @@ def execute(recipe: RecipeFunction, options: Options) -> None:
             costs_told = [cost_text(*_costs(lab, settings, options.hardware))] if options.hardware else []
             print(plan_text(lab.steps), launch_text(lab.steps), *costs_told, sep="\n")
         else:
-            report_run(lab.store, launch, lab.folder / "reports")
+            report_run(lab.store, lab.launch, lab.folder / "reports")
             _say_if_nothing_was_left(lab)
 
 
-def announce(lab: Lab, settings: Recipe) -> None:
-    """Say what engine and trainer compute in, and where earlier launches of the run trained in another dtype."""
-    print(summary(settings), file=sys.stderr, flush=True)
-    now = lab.recipe.trainer.dtype
-    rows = lab.store.query(_EARLIER, [lab.launch.run, lab.launch.id])
-    if rows and rows[0]["dtype"] != now:
+def announce(settings: Recipe, *, planning: bool = False) -> None:
+    """Say first what engine and trainer compute in. Raises TrainerError for what cannot be trained here.
+
+    A lab that runs warns by itself; for a plan the warnings are given here.
+    """
+    check(settings)
+    print(summary(settings), *(warnings(settings) if planning else ()), sep="\n", file=sys.stderr, flush=True)
+
+
+def compare_dtype(lab: Lab) -> None:
+    """Warn where every training of this run so far is in another dtype: none of them will be used."""
+    dtype = lab.recipe.trainer.dtype
+    earlier = [row["dtype"] for row in lab.store.query(_EARLIER, [lab.launch.run])]
+    if earlier and dtype not in earlier:
         print(
-            f"warning: run {lab.launch.run} was trained in {rows[0]['dtype']} before; in {now} every training is made "
-            f"again: --set trainer.dtype={rows[0]['dtype']} keeps the finished ones",
+            f"warning: run {lab.launch.run} was trained in {' and '.join(earlier)} before; in {dtype} every training "
+            f"is made again: --set trainer.dtype={earlier[0]} keeps the finished ones",
             file=sys.stderr,
             flush=True,
         )

@@ -59,6 +59,9 @@ def _head(launch: Launch) -> str:
     answers: Mapping[str, Any] = launch.recipe["answers"]
     training: Mapping[str, Any] = launch.recipe["training"]
     hardware = launch.hardware
+    dtype = hardware.get("dtype", {}).get("trainer", "bfloat16")
+    rate = training["learning_rate"]
+    rate = rate[dtype] if isinstance(rate, Mapping) else rate
     versions = ", ".join(f"{name} {version}" for name, version in launch.versions.items())
     machine = ", ".join([f"{hardware['cores']} cores of {hardware['cpu']}", *hardware["gpus"]])
     return "\n".join(
@@ -69,7 +72,7 @@ def _head(launch: Launch) -> str:
             f"top_p = {answers['top_p']}, at most {answers['max_tokens']} tokens",
             f"- engine: {made_by(launch.recipe['engine']['kind'])}",
             f"- judge: {judge['by']}, method `{judge['method']}`, rubric `{judge['rubric']}`, {judge['draws']} draws",
-            f"- DPO: beta {training['beta']}, learning rate {training['learning_rate']}, "
+            f"- DPO: beta {training['beta']}, learning rate {rate} in {dtype}, "
             f"batch {training['batch_size']}, {training['epochs']} epochs, reference {training['reference']}",
             f"- launch {launch.id} of {launch.started}, commit {launch.commit_hash or 'unknown'}",
             f"- machine: {machine}; {versions}",

@@ -32,8 +32,6 @@ from toolkit.training.gate import GateReport, Row, check_share, effective_batch,
 from toolkit.training.process import TrainerJob, run_trainer
 from toolkit.training.settings import command, learning_rate, of_machine
 
-NOT_IDENTITY = {"data", "held_out", "learning_rate_bfloat16"}  # the data's fingerprint and the rate used are
-
 
 @dataclass(frozen=True)
 class Task:
@@ -56,7 +54,7 @@ class Task:
     def request(self, recipe: config.Recipe) -> Training:
         """What decides the result: settings of the optimization and the gate, the dtype, and OpenRLHF's flags that are
         not the machine's. The machine's are provenance. bfloat16 is left out, as in stores that know no other dtype."""
-        settings: dict[str, Json] = self.settings.model_dump(mode="json", exclude=NOT_IDENTITY)
+        settings: dict[str, Json] = self.settings.model_dump(mode="json", exclude={"data", "held_out"})
         settings["learning_rate"] = learning_rate(self.settings, recipe.trainer)
         settings["gate"] = recipe.gate.model_dump(mode="json")
         if recipe.lora.rank:

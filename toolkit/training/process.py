@@ -142,7 +142,7 @@ def _follow(process: subprocess.Popen[bytes], log: StepLog, on_step: Callable[[S
                 raise TrainerError(
                     f"the loss of step {step.get('step')} is not a number",
                     where=job.step_log,
-                    remedy="lower training.learning_rate",
+                    remedy="lower the learning rate: training.learning_rate, or sft.learning_rate for SFT",
                 )
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from toolkit import config
 from toolkit.errors import TrainerError
 from toolkit.extras import INSTALL
-from toolkit.precision import BFLOAT16, FLOAT16, FLOAT32, resolve_dtype
+from toolkit.precision import BFLOAT16, FLOAT16, FLOAT32, resolve_device, resolve_dtype
 
 SUPPORTED = ("0.11.2",)
 Values = dict[str, str | float | bool | tuple[str, ...]]
@@ -93,9 +93,37 @@ class TrainerJob:
 
 
 def learning_rate(settings: config.Optimization, trainer: config.Trainer) -> float:
-    """The peak learning rate in the dtype of this training."""
-    rate = settings.learning_rate_bfloat16
-    return rate if rate and resolve_dtype(trainer.dtype, trainer.device) == BFLOAT16 else settings.learning_rate
+    """The peak learning rate in the dtype of this training. Raises TrainerError where the recipe has none for it."""
+    rates, dtype = settings.learning_rate, resolve_dtype(trainer.dtype, trainer.device)
+    if isinstance(rates, float):
+        return rates
+    if dtype not in rates:
+        raise TrainerError(
+            f"no learning rate for training in {dtype}, only for {', '.join(rates)}",
+            where="learning_rate",
+            remedy=f"add one for {dtype}, give one number for every dtype, or name trainer.dtype",
+        )
+    return dict(rates)[dtype]
+
+
+def check(recipe: config.Recipe) -> None:
+    """Raise TrainerError for what no training on this machine can compute, before anything is generated."""
+    device = resolve_device(recipe.trainer.device)
+    dtype = resolve_dtype(recipe.trainer.dtype, device)
+    for settings in (recipe.training, *([recipe.sft] if recipe.sft.data else [])):
+        learning_rate(settings, recipe.trainer)
+    if dtype == FLOAT16 and device == "cpu":
+        raise TrainerError(
+            "DeepSpeed does not train in float16 on a CPU",
+            where="trainer.dtype",
+            remedy="set trainer.dtype = 'auto' or 'float32'",
+        )
+    if recipe.lora.load_in_4bit and dtype != BFLOAT16:
+        raise TrainerError(
+            f"4-bit weights are trained in bfloat16 alone, not in {dtype}",
+            where="lora.load_in_4bit",
+            remedy="set trainer.dtype = 'bfloat16', or lora.load_in_4bit = false",
+        )
 
 
 def of_machine(flag: str) -> bool:

@@ -77,6 +77,7 @@ def test_a_plan_foresees_the_tokens_that_its_run_reads_and_takes_the_rates_of_th
 def test_a_rate_counts_for_the_dtype_it_was_measured_in_and_the_table_has_rows_of_both(
     build: Build, dtype: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("toolkit.reporting.cost.cost.kind", lambda dtype: dtype)  # a CPU that computes both fast
     named = {"engine": {"kind": "vllm", "dtype": dtype}, "trainer": {"dtype": dtype}}
     recipe = build(model="smollm2-135m-instruct", answers={"max_tokens": 64}, judge={"max_tokens": 1024}, **named)
     found = planned(recipe, None, Hardware(2, "cpu"))

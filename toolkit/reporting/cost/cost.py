@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 
 from toolkit.config import Recipe
 from toolkit.lab import Step
-from toolkit.precision import resolve_recipe
+from toolkit.precision import kind, resolve_recipe
 from toolkit.progress import duration
 from toolkit.reporting.cost.load import CHARACTERS, TRAINING, Load, loads
 from toolkit.reporting.cost.rates import Hardware, Measured, parameters, saved, table
@@ -125,7 +125,7 @@ def _devices(recipe: Recipe, load: Load, machine: Hardware) -> int:
 def _timed(recipe: Recipe, load: Load, used: Hardware, rows: Sequence[Measured]) -> tuple[float, str, str]:
     """(seconds, kind of rate, its source)."""
     size, engine = parameters(load.model), "openrlhf" if load.stage == TRAINING else recipe.engine.kind
-    kind = (engine, load.stage, load.method, used.name, _dtype(recipe, load))
+    kind = (engine, load.stage, load.method, used.name, _dtype(recipe, load, used))
     near = [row for row in rows if (row.engine, row.stage, row.method, row.hardware.name, row.dtype) == kind]
     if not near:
         return _by_arithmetic(recipe, load, used, size)
@@ -141,13 +141,16 @@ def _timed(recipe: Recipe, load: Load, used: Hardware, rows: Sequence[Measured])
     return seconds, "scaled", f"scaled by {' and '.join(by)}: {factor:.3g} times {said}"
 
 
-def _dtype(recipe: Recipe, load: Load) -> str:
-    return recipe.trainer.dtype if load.stage == TRAINING else recipe.engine.dtype
+def _dtype(recipe: Recipe, load: Load, used: Hardware) -> str:
+    """What the stage computes in, as its rates are kept: on a CPU apart where it has no instructions for it."""
+    dtype = recipe.trainer.dtype if load.stage == TRAINING else recipe.engine.dtype
+    return kind(dtype) if used.name == "cpu" else dtype
 
 
 def _by_arithmetic(recipe: Recipe, load: Load, used: Hardware, size: float) -> tuple[float, str, str]:
-    dtype, share = _dtype(recipe, load), table()["share"]
-    peak = table()["flops_float32" if dtype == "float32" else "flops"][used.name]
+    dtype, share = _dtype(recipe, load, used), table()["share"]
+    peaks = {"float32": "flops_float32", "bfloat16": "flops", "float16": "flops"}
+    peak = table()[peaks.get(dtype, "flops_slow")][used.name]
     if load.stage == TRAINING:
         again = 2 if recipe.trainer.gradient_checkpointing and used.name != "cpu" else 0
         each = (6 if load.method == "SFT" else 8) + again

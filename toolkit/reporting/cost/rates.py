@@ -16,6 +16,7 @@ from typing import Any
 
 from toolkit.engines import checkpoint, embedded, find
 from toolkit.errors import InputError, RecipeError
+from toolkit.precision import kind
 from toolkit.store.database import Store
 
 _TABLE = Path(__file__).with_name("rates.toml")
@@ -40,8 +41,8 @@ class Hardware:
 @dataclass(frozen=True)
 class Measured:
     """A stage as it was run. method: of judging or training; most: the most tokens of an answer, None for training;
-    dtype: what it computed in; read: prompt tokens, or those trained on; reused: of them, what was not computed;
-    seconds: without the starts."""
+    dtype: what it computed in, "slow bfloat16" on a CPU without instructions for it; read: prompt tokens, or those
+    trained on; reused: of them, what was not computed; seconds: without the starts."""
 
     hardware: Hardware
     engine: str
@@ -122,4 +123,7 @@ def _of_store(row: dict[str, Any]) -> Measured:
         devices = Hardware(min(parallel or len(gpus), len(gpus)), name)
     else:
         devices = Hardware(machine.get("cores") or 1, "cpu")
+        row["dtype"] = (
+            kind(row["dtype"], machine["instruction_sets"]) if machine.get("instruction_sets") else row["dtype"]
+        )
     return Measured(**row, hardware=devices, source="this store")
