@@ -39,7 +39,7 @@ SHIPPED = (Path(__file__).parents[2] / "recipes", Path(__file__).parents[1] / "_
 _EARLIER = """
 SELECT coalesce(l.hardware->'dtype'->>'trainer', 'bfloat16') AS dtype
 FROM training t JOIN launch l ON l.id = t.launch
-WHERE l.run = ? AND l.id <> ? ORDER BY l.started DESC LIMIT 1
+WHERE l.run = ? AND l.id <> ? ORDER BY l.position DESC, l.started DESC LIMIT 1
 """
 
 
