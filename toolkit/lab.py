@@ -29,6 +29,7 @@ from toolkit.provenance import Launch
 from toolkit.records import Comparison, Judgment, Metric, Model, Response
 from toolkit.safe_text import one_line
 from toolkit.store.database import Store
+from toolkit.store.launches import begin
 from toolkit.store.serving import Server
 
 Answerable = TypeVar("Answerable", Response, Judgment, Comparison, Metric)
@@ -82,7 +83,7 @@ class Lab:
             print(TRUSTING, file=sys.stderr)
         self._server = None if planning else Server(store)
         if not planning:
-            store.insert("launch", [{**vars(self.launch), "arguments": list(launch.arguments)}])
+            begin(store, self.launch)
             for line in warnings(recipe):
                 print(line, file=sys.stderr, flush=True)
 

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from toolkit.__main__ import app
 from toolkit.commands import machine as looking
-from toolkit.commands.doctor import REFERENCES, examine
+from toolkit.commands.doctor import examine
 from toolkit.commands.leftovers import leftovers
 from toolkit.commands.machine import machine, pins
 from toolkit.config import Recipe
@@ -23,6 +23,7 @@ from toolkit.provenance import capture
 from toolkit.recipes.self_rewarding import self_rewarding
 from toolkit.records import Drop
 from toolkit.store.database import Store
+from toolkit.store.references import REFERENCES
 
 COLUMNS = [column.split(".") for columns in REFERENCES.values() for column in columns.split()]
 LEFT = (".s.duckdb.x1", "s.duckdb.sock", "trainings/dead/checkpoint")

@@ -60,6 +60,9 @@ def test_an_older_store_is_migrated_whole(tmp_path: Path, rows: Path) -> None:
         for version in versions.versions(store):
             assert len(versions.load(store, version.id).pairs) == version.size > 0
         assert lineage(store, "M_1")
+        launches = store.query("SELECT position FROM launch ORDER BY started, id")
+        assert [row["position"] for row in launches] == list(range(1, len(launches) + 1))
+    open_reader(path).close()  # its catalog is, to the letter, that of a store which was made today
 
 
 def test_every_schema_before_the_newest_has_its_store() -> None:
@@ -88,5 +91,5 @@ def test_a_migration_that_fails_leaves_the_old_store(tmp_path: Path, monkeypatch
 
 def test_another_duckdb_file_is_not_taken_for_a_store(tmp_path: Path) -> None:
     duckdb.connect(str(tmp_path / "other.duckdb")).close()
-    with pytest.raises(StoreError, match="is no store"):
+    with pytest.raises(StoreError, match="is not a store"):
         open_reader(tmp_path / "other.duckdb")

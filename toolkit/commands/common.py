@@ -20,6 +20,7 @@ from toolkit.reporting.json_lines import json_line
 from toolkit.reporting.tables import table
 from toolkit.safe_text import lines
 from toolkit.store.database import START, Store
+from toolkit.store.launches import begin
 from toolkit.store.serving import DEFAULT as DEFAULT
 from toolkit.store.serving import open_reader
 
@@ -36,7 +37,7 @@ def writing(path: Path, command: str, *, new: bool = False) -> Iterator[tuple[St
         raise StoreError(f"no store {path}", remedy=START)
     launch = capture(command, {})
     with Store(path) as store:
-        store.insert("launch", [{**vars(launch), "arguments": list(launch.arguments)}])
+        begin(store, launch)
         yield store, launch.id
 
 

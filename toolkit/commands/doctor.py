@@ -10,45 +10,20 @@ import typer
 from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end, show
 from toolkit.commands.leftovers import leftovers, remove
 from toolkit.errors import StoreError
-from toolkit.pairs.versions import verify, versions
+from toolkit.pairs.audit import KINDS, Audit, audit
+from toolkit.pairs.versions import versions
 from toolkit.store.database import Store
+from toolkit.store.launches import clock_notes
+from toolkit.store.references import lost_references
+from toolkit.store.rows import table_of
 
-VERSIONS = (
-    "(SELECT id FROM pair_set UNION ALL SELECT id FROM pair_set_deleted)"  # where a deletion may have been forced
-)
-TRAINED_ON = f"(SELECT id FROM {VERSIONS} UNION ALL SELECT id FROM demonstration_set)"
-# A pair or a demonstrated answer; a filter's may have gone with the version that it was dropped from.
-DROPPED = """(
-    SELECT id FROM pair UNION ALL SELECT id FROM response
-    UNION ALL SELECT pair FROM dropped WHERE stage = 'filter' AND EXISTS (FROM pair_set_deleted)
-)"""
-# Of ratings that are not taught a demonstration set keeps no prompt.
-ASKED = """(
-    SELECT id FROM prompt
-    UNION ALL SELECT prompt FROM dropped WHERE pair_set IN (SELECT id FROM demonstration_set)
-)"""
-# What the rows of a table may name: by the table, or the query, of what there is. NULL names nothing. Left out is
-# dropped.training: a gate that refused, or whose run was killed, noted its drops for a training that nobody made.
-REFERENCES = {
-    "prompt": "response.prompt pair.prompt control.prompt",
-    "model": "response.model judgment.judge comparison.judge pair.judge model.parent training.model training.parent "
-    "training.reference score.model item.model metric.model summary.model",
-    "response": "judgment.response comparison.first comparison.second pair.chosen pair.rejected demonstration.response "
-    "item.answer metric.chosen metric.rejected control.chosen control.rejected",
-    "rubric": "judgment.rubric comparison.rubric",
-    "pair": "pair_set_change.pair",
-    "pair_set": "pair_set_change.pair_set pair_set.base tag.pair_set",
-    VERSIONS: "pair_set.parent training.pair_set control.pair_set summary.pair_set change.before change.after",
-    "(SELECT id FROM pair_set UNION ALL SELECT '')": "rejected_row.pair_set",  # '': of an import of scores alone
-    "demonstration_set": "demonstration.demonstration_set training.demonstration_set",
-    "training": "model.training training_step.training",
-    TRAINED_ON: "dropped.pair_set",
-    DROPPED: "dropped.pair",
-    ASKED: "dropped.prompt",
-    "launch": "prompt.launch model.launch response.launch rubric.launch judgment.launch comparison.launch pair.launch "
-    "pair_set.launch pair_set_deleted.launch tag.launch rejected_row.launch demonstration_set.launch training.launch "
-    "step.launch score.launch item.launch metric.launch control.launch summary.launch change.launch",
+CHECKS = {  # table -> what is computed again of its rows; the other tables' ids are
+    "pair": "texts and scores of every pair",
+    "judgment": "every verdict against its reply",
+    "comparison": "every comparison against its reply",
+    "demonstration_set": "every demonstration set against its answers",
 }
+EXAMPLES = 3  # rows that a check names by itself; all of them follow in a table
 
 
 def doctor(
@@ -74,42 +49,52 @@ def _doctor(path: Path, fix: bool, as_json: bool) -> None:
 
 def _examined(path: Path, fix: bool, as_json: bool) -> None:
     with Store(path) as store:
-        rows = examine(store)
+        result = audit(store)
+        rows = _checks(store, result)
+        notes = [*_unchecked(result), *clock_notes(store)]
         beside = leftovers(store)
         for found in beside if fix else ():
             if found.safe:
                 remove(found)
     told = rows if as_json else [row | {"found": row["found"] or "nothing wrong"} for row in rows]
     show("Store", told, as_json=as_json, wide=True)
+    if result.findings:
+        show("Rows that contradict others", [vars(row) for row in result.findings], as_json=as_json, wide=True)
+    if notes:
+        show("Not checked, or worth a look", [{"note": note} for note in notes], as_json=as_json, wide=True)
     show("Files beside the store", [found.row(fix and found.safe) for found in beside], as_json=as_json, wide=True)
     if bad := [row for row in rows if row["found"]]:
         raise StoreError(
-            f"{len(bad)} of {len(rows)} checks failed", where=path, remedy="restore the store from a backup"
+            f"{len(bad)} of {len(rows)} checks failed",
+            where=path,
+            remedy="restore the store from a backup; do not trust one that came from somebody else",
         )
 
 
-def examine(store: Store) -> list[dict[str, object]]:
+def examine(store: Store) -> list[dict[str, str]]:
     """Each check with what it found wrong; nothing found is an empty text."""
-    rows: list[dict[str, object]] = []
-    for version in versions(store):
-        try:
-            verify(store, version)
-            found = ""
-        except StoreError as error:
-            found = error.problem
-        rows.append({"check": f"fingerprint of {version.id}", "found": found})
-    changed = store.query("SELECT count(*) AS n FROM pair_contents WHERE stored IS DISTINCT FROM content")[0]["n"]
-    rows.append({"check": "texts and scores of every pair", "found": f"{changed} pairs differ" if changed else ""})
-    return [*rows, *_references(store)]
+    return _checks(store, audit(store))
 
 
-def _references(store: Store) -> list[dict[str, object]]:
-    """A check for each table: rows that name what is not there, by column."""
-    lost: dict[str, list[str]] = {}
-    for there, columns in REFERENCES.items():
-        for column in columns.split():
-            table, _, _ = column.partition(".")
-            nowhere = f"{column} IS NOT NULL AND NOT EXISTS (FROM {there} x WHERE x.id = {column})"
-            n = store.query(f"SELECT count(*) AS n FROM {table} WHERE {nowhere}")[0]["n"]
-            lost.setdefault(table, []).extend([f"{column}: {n} rows point nowhere"] if n else [])
-    return [{"check": f"references of {table}", "found": "; ".join(found)} for table, found in sorted(lost.items())]
+def _checks(store: Store, result: Audit) -> list[dict[str, str]]:
+    rows = [
+        {"check": f"fingerprint of {version.id}", "found": _problems(result, "pair_set", version.id)}
+        for version in versions(store)
+    ]
+    for table in dict.fromkeys((*CHECKS, *(table_of(kind).name for kind in KINDS), "rubric")):
+        rows.append({"check": CHECKS.get(table, f"ids of {table}"), "found": _problems(result, table)})
+    for table, lost in sorted(lost_references(store).items()):
+        rows.append({"check": f"references of {table}", "found": "; ".join(lost)})
+    return rows
+
+
+def _problems(result: Audit, table: str, id: str = "") -> str:
+    rows = [row for row in result.findings if row.table == table and id in ("", row.id)]
+    if not rows:
+        return ""
+    named = "; ".join(row.problem if id else f"{row.id}: {row.problem}" for row in rows[:EXAMPLES])
+    return named if id else f"{len(rows)} rows differ: {named}{' ...' if len(rows) > EXAMPLES else ''}"
+
+
+def _unchecked(result: Audit) -> list[str]:
+    return [f"not computed again: {count} {reason}" for reason, count in sorted(result.unchecked.items())]

@@ -60,8 +60,8 @@ def part_collect(folder: FolderArgument, store: StoreOption = DEFAULT, as_json: 
 
 
 def _merge(sources: list[Path], into: Path, as_json: bool) -> None:
-    from toolkit.store.merging import merge as merge_stores
-    from toolkit.store.merging import missing_checkpoints
+    from toolkit.exchange.merging import merge as merge_stores
+    from toolkit.exchange.merging import missing_checkpoints
 
     added = merge_stores(sources, into)
     missing = [str(path) for path in missing_checkpoints(into)]

@@ -19,6 +19,7 @@ from toolkit.lab import Lab
 from toolkit.records import Model, Prompt, Response
 from toolkit.responses.generate import ask
 from toolkit.store.database import Store
+from toolkit.store.launches import NEWEST_FIRST
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class TrainedSet:
 def recipe_of(store: Store, run: str) -> Recipe:
     """The recipe of a run's newest launch. Raises InputError where there is no such run."""
     rows = store.query(
-        "SELECT recipe FROM launch WHERE run = ? AND id IN (SELECT launch FROM run_sets) ORDER BY started DESC", [run]
+        f"SELECT recipe FROM launch WHERE run = ? AND id IN (SELECT launch FROM run_sets) ORDER BY {NEWEST_FIRST}",
+        [run],
     )
     if not rows:
         known = [row["run"] for row in store.query("SELECT DISTINCT run FROM run_sets ORDER BY run")]

@@ -16,11 +16,13 @@ from toolkit.errors import InputError
 from toolkit.store.database import Store
 
 _RUNS = """
-SELECT run, count(*) AS launches, min(started) AS first, max(started) AS last, arg_max(id, started) AS launch
+SELECT
+    run, count(*) AS launches, max(position) AS position, max(started) AS last,
+    arg_max(id, (position, started, id)) AS launch
 FROM launch l
 WHERE recipe->>'iterations' IS NOT NULL
     AND NOT regexp_matches(coalesce(arguments->>0, ''), 'toolkit/__main__[.]py$|/toolkit$')
-GROUP BY run ORDER BY last DESC
+GROUP BY run ORDER BY position DESC, last DESC
 """
 _COUNTS = """
 WITH launches AS (SELECT id FROM launch WHERE run = $run)
@@ -58,13 +60,22 @@ class Status:
 
 
 def runs(store: Store) -> list[str]:
-    """Names of the runs in the store, the newest first."""
+    """Names of the runs in the store, the newest first; what was merged comes after the store's own."""
     return [row["run"] for row in store.query(_RUNS)]
 
 
 def status_of(store: Store, run: str = "") -> Status:
-    """The run of this name, or the newest. Raises InputError where there is none."""
-    found = [row for row in store.query(_RUNS) if run in ("", row["run"])]
+    """The run of this name, or the newest of the store's own: what was merged from another store is named, or left.
+    Raises InputError where there is none."""
+    known = store.query(_RUNS)
+    found = [row for row in known if (row["run"] == run if run else row["position"])]
+    if known and not found and not run:
+        names = ", ".join(row["run"] for row in known)
+        raise InputError(
+            f"every run of this store was merged into it: {names}",
+            where=store.path or "memory",
+            remedy=f"name the run: toolkit status {known[0]['run']}",
+        )
     if not found:
         told = f"one of {', '.join(runs(store))}" if runs(store) else "start one: python -m toolkit.recipes.temporal"
         raise InputError(f"no run {run!r}" if run else "no run", where=store.path or "memory", remedy=told)
@@ -85,7 +96,7 @@ def status_of(store: Store, run: str = "") -> Status:
 
 def newest_launch(store: Store) -> str:
     """The launch that a living writer belongs to: one process writes at a time, and each begins with its launch."""
-    return str(store.query("SELECT arg_max(id, started) AS id FROM launch")[0]["id"])
+    return str(store.query("SELECT arg_max(id, position) AS id FROM launch")[0]["id"])
 
 
 def _in_flight(store: Store, launch: str) -> dict[str, int]:

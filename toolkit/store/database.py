@@ -12,6 +12,8 @@ Views for people (plural names) are `views.sql`; questions with a name are `quer
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import itertools
 import json
 import os
@@ -28,6 +30,7 @@ import duckdb
 
 from toolkit.errors import StoreError, StoreLocked
 from toolkit.safe_text import one_line
+from toolkit.store.catalog import DIGEST, MIGRATION, SCHEMA, Catalog, check_catalog, digest, read_catalog
 from toolkit.store.rows import Table, table_of
 
 _HERE = Path(__file__).parent
@@ -40,6 +43,7 @@ _SETTINGS = (  # GLOBAL: of every connection, also those that readers and second
     "GLOBAL dynamic_or_filter_threshold = 1000",
     "lock_configuration = true",
 )
+_MIGRATIONS_TABLE = "CREATE TABLE IF NOT EXISTS migration (number INTEGER PRIMARY KEY, name VARCHAR NOT NULL)"
 READER_SECONDS = 2.0
 ASK = "correct the statement; `python -m toolkit sql` is a shell, where .views lists what can be asked"
 START = "run a recipe, import a set or try `toolkit demo` first, or name the file with --store"
@@ -67,8 +71,14 @@ class Store:
             _create(path)
         self._db = _connect(path, read_only)
         with boundary(path):
-            self._settle()
-            self._migrate(read_only)
+            try:
+                level = self._admit(read_only)
+                self._settle()
+                if level is not None:
+                    self._migrate(level)
+            except BaseException:
+                self._db.close()
+                raise
 
     def __enter__(self) -> Store:
         return self
@@ -157,6 +167,13 @@ class Store:
             finally:
                 self._db.execute("ROLLBACK")
 
+    def stream(self, sql: str, size: int = 10_000) -> Iterator[tuple[Any, ...]]:
+        """The rows of a query one after the other, on a connection of their own: what was committed when it began."""
+        with self.snapshot() as other, boundary(self.path):
+            cursor = other._db.execute(sql)
+            while rows := cursor.fetchmany(size):
+                yield from rows
+
     @contextmanager
     def lent(self, name: str, rows: Any) -> Iterator[None]:
         """A pyarrow.Table, to be queried by this name inside."""
@@ -187,6 +204,42 @@ class Store:
             )
         return self.query(sql, parameters)
 
+    def _admit(self, read_only: bool) -> int | None:
+        """Compare the catalog with what the toolkit makes, before any statement runs through it; the schema that is to
+        be migrated, None where all is there."""
+        catalog = read_catalog(self._plain, self.path or "memory")
+        level = self._level(catalog, read_only)
+        if level == _newest() and digest(catalog) == DIGEST:
+            return None
+        newest = _reference(_newest())
+        expected = _reference(level) if MIGRATION in catalog else {SCHEMA: newest[SCHEMA]}
+        check_catalog(catalog, expected, newest, self.path or "memory", reader=read_only)
+        return None if read_only or (level == _newest() and catalog == newest) else level
+
+    def _level(self, catalog: Catalog, read_only: bool) -> int:
+        """The newest migration that the store has; 0 for an empty file that is opened for writing."""
+        if MIGRATION not in catalog:
+            if read_only:
+                raise StoreError(
+                    "this DuckDB file is not a store", where=self.path, remedy="name another file with --store"
+                )
+            return 0
+        done = {number for (number,) in self._plain("SELECT number FROM main.migration")}
+        level, newest = max(done, default=0), _newest()
+        if level > newest:
+            problem, remedy = f"this toolkit knows {newest}", "upgrade the toolkit"
+        elif done != set(range(1, level + 1)):
+            problem, remedy = "not those before it", "restore the store from a backup"
+        elif read_only and level < newest:
+            problem = f"this toolkit reads {newest}"
+            remedy = f"keep a copy of the file, then migrate it: python -m toolkit doctor --store {self.path}"
+        else:
+            return level
+        raise StoreError(f"the store has migration {level}, {problem}", where=self.path, remedy=remedy)
+
+    def _plain(self, sql: str) -> Sequence[Sequence[Any]]:
+        return self._db.execute(sql).fetchall()
+
     def _settle(self) -> None:
         """Settings of the database, locked; a second opening in one process shares them."""
         locked = self._db.execute("SELECT current_setting('lock_configuration')").fetchall()
@@ -210,33 +263,36 @@ class Store:
             self._columns[table] = {row["c"]: row["t"] for row in rows}
         return self._columns[table]
 
-    def _migrate(self, read_only: bool) -> None:
-        steps = {int(path.name[:4]): path for path in sorted((_HERE / "migrations").glob("[0-9]*.sql"))}
-        if not read_only:
-            self._db.execute("CREATE TABLE IF NOT EXISTS migration (number INTEGER PRIMARY KEY, name VARCHAR NOT NULL)")
-        if not self._db.execute("SELECT 1 FROM duckdb_tables() WHERE table_name = 'migration'").fetchall():
-            raise StoreError("this DuckDB file is no store", where=self.path, remedy="name another file with --store")
-        done = {row[0] for row in self._db.execute("SELECT number FROM migration").fetchall()}
-        if newer := done - set(steps):
-            raise StoreError(
-                f"the store has migration {max(newer)}, this toolkit knows {max(steps)}",
-                where=self.path,
-                remedy="upgrade the toolkit",
-            )
-        if read_only and set(steps) - done:
-            raise StoreError(
-                f"the store has migration {max(done, default=0)}, this toolkit reads {max(steps)}",
-                where=self.path,
-                remedy=f"keep a copy of the file, then migrate it: python -m toolkit doctor --store {self.path}",
-            )
-        if read_only:
-            return
-        for number in sorted(set(steps) - done):
-            with self.transaction():
-                self._db.execute(steps[number].read_text(encoding="utf-8"))
-                self._db.execute("INSERT INTO migration VALUES (?, ?)", [number, steps[number].stem])
+    def _migrate(self, level: int) -> None:
+        self._db.execute(_MIGRATIONS_TABLE)
+        for number, path in _steps().items():
+            if number > level:
+                with self.transaction():
+                    self._db.execute(path.read_text(encoding="utf-8"))
+                    self._db.execute("INSERT INTO migration VALUES (?, ?)", [number, path.stem])
         self._db.execute((_HERE / "views.sql").read_text(encoding="utf-8"))
         self._db.execute("CHECKPOINT")  # the schema is then in the file itself, whatever becomes of the log
+
+
+def _steps() -> dict[int, Path]:
+    return {int(path.name[:4]): path for path in sorted((_HERE / "migrations").glob("[0-9]*.sql"))}
+
+
+def _newest() -> int:
+    return max(_steps())
+
+
+@functools.cache
+def _reference(level: int) -> Catalog:
+    """The catalog that the toolkit makes at this schema; with its views where it is the newest."""
+    with contextlib.closing(duckdb.connect(":memory:", config=_CONFIG)) as db:
+        db.execute(_MIGRATIONS_TABLE)
+        for number, path in _steps().items():
+            if number <= level:
+                db.execute(path.read_text(encoding="utf-8"))
+        if level == _newest():
+            db.execute((_HERE / "views.sql").read_text(encoding="utf-8"))
+        return read_catalog(lambda sql: db.execute(sql).fetchall(), "memory")
 
 
 def queries() -> dict[str, str]:

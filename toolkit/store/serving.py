@@ -78,12 +78,26 @@ class RemoteStore(Store):
         self.path, self.writer = path, writer
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(ANSWER_SECONDS)
+        if address(path).stat().st_uid not in (os.getuid(), 0):
+            raise StoreError(
+                "the socket of this store belongs to another user",
+                where=address(path),
+                remedy="copy the store once its writer has ended, or ask that user",
+            )
         self._socket.connect(str(address(path)))
         self._stream = self._socket.makefile("rwb")
+        try:
+            self._admit(read_only=True)  # a writer of another version may have opened what this one refuses
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         self._stream.close()
         self._socket.close()
+
+    def _plain(self, sql: str) -> Sequence[Sequence[Any]]:
+        return [tuple(row.values()) for row in self.query(sql)]
 
     def arrow(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> Any:
         line = json.dumps({"sql": sql, "parameters": parameters}, default=str).encode() + b"\n"

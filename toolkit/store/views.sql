@@ -3,11 +3,14 @@
 CREATE OR REPLACE VIEW prompts AS FROM prompt;
 CREATE OR REPLACE VIEW models AS
 SELECT m.*, t.pair_set, t.demonstration_set, t.reference FROM model m LEFT JOIN training t ON t.id = m.training;
+-- Newest is the order in which this store's launches were written (launch.position), never a clock's; what was merged in
+-- comes before all of them.
+
 -- What each run calls its models: M_0, M_f0, M_1 ... A model that two runs both ask for has a name in each. Where a run
 -- was begun again with other settings, what its earlier launches had made of a model that has lost its name has none.
 CREATE OR REPLACE VIEW model_names AS
 WITH RECURSIVE named AS (
-    SELECT l.run, s.stats->>'name' AS name, s.subject AS model, (l.started, l.id, s.position) AS told
+    SELECT l.run, s.stats->>'name' AS name, s.subject AS model, (l.position, l.started, l.id, s.position) AS told
     FROM step s JOIN launch l ON l.id = s.launch WHERE s.stats->>'name' IS NOT NULL
 ),
 newest AS (SELECT run, name, arg_max(model, told) AS model FROM named GROUP BY ALL),
@@ -77,7 +80,10 @@ SELECT
 FROM pair x JOIN response c ON c.id = x.chosen JOIN response r ON r.id = x.rejected;
 
 CREATE OR REPLACE VIEW tags AS
-SELECT name, tag, arg_max(pair_set, created) AS pair_set, max(created) AS created FROM tag GROUP BY name, tag;
+SELECT
+    t.name, t.tag, arg_max(t.pair_set, (l.position, t.created)) AS pair_set,
+    arg_max(t.created, (l.position, t.created)) AS created
+FROM tag t JOIN launch l ON l.id = t.launch GROUP BY t.name, t.tag;
 
 -- One row per pair and set it belongs to, both texts beside their scores and roles.
 CREATE OR REPLACE VIEW pairs AS
@@ -197,7 +203,7 @@ CREATE OR REPLACE VIEW run_sets AS
 SELECT
     l.run, p.iteration, s.name AS phase, p.subject AS pair_set, t.id AS training, t.parent, t.reference,
     t.model AS result, p.launch,
-    row_number() OVER (PARTITION BY l.run ORDER BY p.iteration, p.place, l.started, l.id, n.position) AS position
+    row_number() OVER (PARTITION BY l.run ORDER BY p.iteration, p.place, l.position, l.started, l.id, n.position) AS position
 FROM (
     SELECT *, row_number() OVER (PARTITION BY launch, iteration ORDER BY position) AS place FROM step WHERE stage = 'pair'
 ) p
@@ -213,7 +219,7 @@ WHERE  -- what it was trained from is the run's still, or never had a name in it
     )
 QUALIFY row_number() OVER (
     PARTITION BY l.run, p.iteration, s.name
-    ORDER BY l.started DESC, l.id DESC, p.position DESC, n.iteration = p.iteration DESC, n.position DESC
+    ORDER BY l.position DESC, l.started DESC, l.id DESC, p.position DESC, n.iteration = p.iteration DESC, n.position DESC
 ) = 1;
 
 -- What is compared: the pairs of every set (control = ''), and two draws of one model beside them (control = 'draws').
@@ -226,7 +232,7 @@ FROM control;
 -- The newest measurement of each two answers, kind and model.
 CREATE OR REPLACE VIEW measured AS
 SELECT x.*, n.name AS model_name FROM metric x JOIN launch l ON l.id = x.launch LEFT JOIN model n ON n.id = x.model
-QUALIFY row_number() OVER (PARTITION BY x.chosen, x.rejected, x.model, x.kind ORDER BY l.started DESC, x.id) = 1;
+QUALIFY row_number() OVER (PARTITION BY x.chosen, x.rejected, x.model, x.kind ORDER BY l.position DESC, l.started DESC, x.id) = 1;
 
 -- One row per number: FROM metrics WHERE pair_set = 'guided@2' AND metric = 'gradient.norm'.
 CREATE OR REPLACE VIEW metrics AS
@@ -407,7 +413,7 @@ JOIN pair_set s ON s.id = x.pair_set
 JOIN launch l ON l.id = x.launch
 LEFT JOIN model m ON m.id = x.model
 QUALIFY row_number() OVER (
-    PARTITION BY x.pair_set, x.control, x.metric, x.under, x.model ORDER BY l.started DESC, x.id
+    PARTITION BY x.pair_set, x.control, x.metric, x.under, x.model ORDER BY l.position DESC, l.started DESC, x.id
 ) = 1;
 -- Between two sets of a run; what a run begun again with other settings has left behind is no change of it.
 CREATE OR REPLACE VIEW changes AS
@@ -417,5 +423,5 @@ JOIN run_sets b ON b.run = x.run AND b.pair_set = x.before
 JOIN run_sets a ON a.run = x.run AND a.pair_set = x.after
 JOIN launch l ON l.id = x.launch
 QUALIFY row_number() OVER (
-    PARTITION BY x.run, x.before, x.after, x.metric, x.under ORDER BY l.started DESC, x.id
+    PARTITION BY x.run, x.before, x.after, x.metric, x.under ORDER BY l.position DESC, l.started DESC, x.id
 ) = 1;

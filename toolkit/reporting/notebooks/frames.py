@@ -99,8 +99,9 @@ def literal(value: float | str | None) -> str:
 
 
 def runs(store: Reader) -> list[str]:
-    """The runs that trained on pairs, the newest first."""
-    sql = "SELECT s.run FROM run_sets s JOIN launch l ON l.id = s.launch GROUP BY s.run ORDER BY max(l.started) DESC"
+    """The runs that trained on pairs, the newest first; what was merged comes after the store's own."""
+    order = "ORDER BY max(l.position) DESC, max(l.started) DESC"
+    sql = f"SELECT s.run FROM run_sets s JOIN launch l ON l.id = s.launch GROUP BY s.run {order}"
     return [str(run) for run in store.ask(sql).frame["run"]]
 
 

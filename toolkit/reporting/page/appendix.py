@@ -25,7 +25,7 @@ _SETS = """SELECT
     s.training, s.result AS "trained to", s.launch
 FROM run_sets s JOIN pair_set p ON p.id = s.pair_set WHERE s.run = {run} ORDER BY s.iteration, s.position"""
 _LAUNCH = """SELECT id, started, commit_hash, recipe, versions, hardware FROM launch
-WHERE run = {run} ORDER BY started DESC LIMIT 1"""
+WHERE run = {run} ORDER BY position DESC, started DESC LIMIT 1"""
 
 
 def evaluation(scope: Scope) -> Section:

@@ -44,7 +44,7 @@ _PAIRS = """SELECT coalesce(sum(size), 0)::BIGINT AS n FROM pair_set
 WHERE id IN (SELECT pair_set FROM run_sets WHERE run = {run})"""
 _LAUNCH = """
 SELECT started, recipe->>'model' AS model, recipe->'engine'->>'kind' AS engine
-FROM launch WHERE run = {run} ORDER BY started DESC LIMIT 1
+FROM launch WHERE run = {run} ORDER BY position DESC, started DESC LIMIT 1
 """
 
 

@@ -6,6 +6,7 @@ SELECT
 FROM step g JOIN launch l ON l.id = g.launch
 WHERE g.stage = 'gate' AND g.subject IN (SELECT subject FROM step WHERE launch = $launch AND stage IN ('pair', 'demonstrate'))
 QUALIFY row_number() OVER (
-    PARTITION BY g.subject ORDER BY l.run = (SELECT run FROM launch WHERE id = $launch) DESC, l.started DESC, g.position DESC
+    PARTITION BY g.subject ORDER BY l.run = (SELECT run FROM launch WHERE id = $launch) DESC, l.position DESC, l.started DESC,
+        g.position DESC
 ) = 1
 ORDER BY g.subject;

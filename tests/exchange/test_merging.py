@@ -12,17 +12,18 @@ import pytest
 from tests.recipes.test_temporal import launch
 from toolkit.config import Recipe
 from toolkit.errors import StoreError
+from toolkit.exchange import merging
+from toolkit.exchange.merging import merge, missing_checkpoints
 from toolkit.judgments.judge import judge
 from toolkit.lab import Lab
 from toolkit.pairs.pair import pair
 from toolkit.pairs.selection import best, worst
 from toolkit.pairs.versions import load
 from toolkit.provenance import capture
-from toolkit.records import Prompt, Response, Sampling
+from toolkit.records import Model, Prompt, Response, Sampling
 from toolkit.responses.generate import generate
-from toolkit.store import merging
 from toolkit.store.database import Store
-from toolkit.store.merging import merge, missing_checkpoints
+from toolkit.store.launches import begin
 
 Build = Callable[..., Recipe]
 PROMPTS = [Prompt(f"question {number}?", "here") for number in range(12)]
@@ -52,9 +53,14 @@ def rows(path: Path, *, but: tuple[str, ...] = ()) -> dict[str, list[Any]]:
 
 
 def everything(path: Path) -> dict[str, list[str]]:
+    """Every row of every table; a launch without its place among this store's own."""
     with Store(path, read_only=True) as store:
         names = [row["t"] for row in store.query("SELECT table_name AS t FROM duckdb_tables() ORDER BY t")]
-        return {name: sorted(str(row) for row in store.query(f"FROM {name}")) for name in names}
+        told = {
+            name: [row | {"position": 0} if name == "launch" else row for row in store.query(f"FROM {name}")]
+            for name in names
+        }
+        return {name: sorted(map(str, found)) for name, found in told.items()}
 
 
 @pytest.mark.parametrize("size", [merging.SLICE, 7])
@@ -89,7 +95,7 @@ def test_merging_again_changes_nothing_and_a_copy_of_a_run_is_the_run(scripted_r
 
 
 def answer(text: str) -> Response:
-    asked = Response("p", "m", "past", 0, Sampling(1.0, 1.0, 8), 1)
+    asked = Response(Prompt("q").id, Model.external("m").id, "past", 0, Sampling(1.0, 1.0, 8), 1)
     return replace(asked, text=text, tokens=1, prompt_tokens=1, finish="stop")
 
 
@@ -97,8 +103,10 @@ def test_two_answers_to_one_request_are_a_conflict_and_nothing_is_written(tmp_pa
     a, b, both = (tmp_path / f"{name}.duckdb" for name in ("a", "b", "both"))
     for path, text in ((a, "one"), (b, "another")):
         with Store(path) as store:
-            store.add([Prompt(text)], launch=text)
-            store.add([answer(text)], launch=text)
+            worker = capture("worker", {})
+            begin(store, worker)
+            for record in (Prompt("q"), Model.external("m"), answer(text)):
+                store.add([record], launch=worker.id)
     with pytest.raises(StoreError, match=f"response {answer('').id} is known with another text; nothing") as told:
         merge([a, b], both)
     assert str(b) in told.value.where

@@ -2,7 +2,10 @@
 
 What two stores both hold must say the same, apart from when, where and on what it was made; else it is a conflict, and
 nothing at all is written. So workers that answered and judged disjoint prompts merge into the store of one, and merging
-again changes nothing. Rows keep the launch that made them.
+again changes nothing. Rows keep the launch that made them; it is never the newest launch here, whatever its date.
+
+A source is data of somebody else until it was checked: its catalog at the door, then every id, text, fingerprint,
+verdict and reference (audit.py). What contradicts itself is refused by name before anything is written.
 
 Left out: checkpoints, which lie beside their store (`missing_checkpoints` tells which to copy), and renaming: sets that
 two workers both called anchored@1 are a conflict, so pair after merging.
@@ -15,11 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.errors import StoreError
+from toolkit.pairs.audit import audit
 from toolkit.store.database import Store
+from toolkit.store.references import lost_references
 
 SLICE = 200_000  # rows that travel at a time
 # Columns that may differ in what is the same record: names, places and times.
 ASIDE = {
+    "launch": {"position"},
     "prompt": {"source"},
     "model": {"name", "path"},
     "pair_set": {"parent", "base", "message", "created"},
@@ -27,6 +33,8 @@ ASIDE = {
     "training": {"seconds"},
     "training_step": {"value"},  # seconds among them; what a training gave is compared as its model
 }
+MERGED = ("launch", "position")  # 0: not begun here
+NAMED = 5  # rows that a refusal names
 _LATER = ("pair_set_change", "dropped")  # they have no key, and belong to a set
 
 
@@ -54,6 +62,7 @@ def merge(sources: Sequence[Path], into: Path) -> dict[str, int]:
         tables = sorted(_tables(store), key=lambda table: table.name in _LATER)
         for source in sources:
             with Store(source, read_only=True) as other:
+                _refuse_contradictions(other)
                 store.query("CREATE OR REPLACE TEMP TABLE known_sets AS SELECT id FROM pair_set")
                 for table in tables:
                     added[table.name] = added.get(table.name, 0) + _merge_table(store, other, table)
@@ -67,6 +76,19 @@ def missing_checkpoints(path: Path) -> list[str]:
     with Store(path, read_only=True) as store:
         rows = store.query("SELECT DISTINCT path FROM model WHERE training IS NOT NULL ORDER BY path")
     return [row["path"] for row in rows if not (path.parent / row["path"]).exists()]
+
+
+def _refuse_contradictions(other: Store) -> None:
+    """Raise StoreError where rows of a source contradict each other or name what is not there."""
+    rows = [f"{row.table} {row.id} {row.problem}" for row in audit(other).findings]
+    rows += [text for lost in lost_references(other).values() for text in lost]
+    if rows:
+        more = f" and {len(rows) - NAMED} more" if len(rows) > NAMED else ""
+        raise StoreError(
+            f"the store contradicts itself: {'; '.join(rows[:NAMED])}{more}; nothing was merged",
+            where=other.path or "memory",
+            remedy=f"do not trust it; `toolkit doctor` on a copy lists all of it: toolkit doctor --store {other.path}",
+        )
 
 
 def _tables(store: Store) -> list[Table]:
@@ -84,10 +106,11 @@ def _tables(store: Store) -> list[Table]:
 def _merge_table(store: Store, other: Store, table: Table) -> int:
     """The rows added, slice after slice."""
     columns = ", ".join(table.columns)
+    taken = ", ".join("0 AS position" if (table.name, name) == MERGED else name for name in table.columns)
     last = other.query(f"SELECT max(rowid) AS n FROM {table.name}")[0]["n"]
     added = 0
     for start in range(0, -1 if last is None else last + 1, SLICE):
-        rows = other.arrow(f"SELECT {columns} FROM {table.name} WHERE rowid >= ? AND rowid < ?", [start, start + SLICE])
+        rows = other.arrow(f"SELECT {taken} FROM {table.name} WHERE rowid >= ? AND rowid < ?", [start, start + SLICE])
         with store.lent("incoming", rows):
             _refuse_conflicts(store, other, table)
             added += store.query(_insertion(table, columns))[0]["Count"]

@@ -1,0 +1,206 @@
+"""Do the rows of a store agree with each other? What follows from other rows is computed again, here in Python.
+
+Ids from what was asked for, contents of pairs from their texts, fingerprints of sets from their members, verdicts from
+their replies, scores of pairs from their verdicts. Rows are read with plain columns and joins of tables: no view, macro
+or function of SQL takes part. `doctor` prints what comes out, and `merge` refuses a store of which anything does.
+
+Left out: what follows from nothing in the store. Its author can change a reply and all that follows from it; only a
+fingerprint that was published elsewhere shows that.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import groupby
+from statistics import fmean
+from typing import Any
+
+from toolkit.identity import content_id, fingerprint
+from toolkit.judgments.reparse import comparison_problem, rubric_of, unchecked, verdict_problem
+from toolkit.judgments.rubric import PairRubric, Rubric
+from toolkit.records import (
+    Change,
+    Comparison,
+    Item,
+    Judgment,
+    Metric,
+    Model,
+    Pair,
+    Prompt,
+    Record,
+    Response,
+    Score,
+    Summary,
+    Training,
+    pair_content,
+)  # fmt: skip
+from toolkit.store.database import Store
+from toolkit.store.rows import table_of
+
+KINDS = (Prompt, Model, Response, Judgment, Comparison, Pair, Training, Score, Item, Metric, Summary, Change)
+WITHOUT_VERDICTS = "scores of pairs' sides of which the store holds no verdict of the pair's judge"
+_PAIRS = """
+SELECT x.id, x.prompt, c.text, r.text, x.chosen_score, x.rejected_score, x.chosen_role, x.rejected_role, x.content
+FROM main.pair x LEFT JOIN main.response c ON c.id = x.chosen LEFT JOIN main.response r ON r.id = x.rejected
+"""
+_SIDES = """
+SELECT x.id, 'chosen', x.chosen_score, j.method, j.rubric, j.sampling, j.draw, j.score
+FROM main.pair x LEFT JOIN main.judgment j ON j.response = x.chosen AND j.judge = x.judge AND j.score IS NOT NULL
+UNION ALL
+SELECT x.id, 'rejected', x.rejected_score, j.method, j.rubric, j.sampling, j.draw, j.score
+FROM main.pair x LEFT JOIN main.judgment j ON j.response = x.rejected AND j.judge = x.judge AND j.score IS NOT NULL
+ORDER BY 1, 2
+"""
+_DEMONSTRATED = """
+SELECT d.demonstration_set, r.prompt, r.text
+FROM main.demonstration d JOIN main.response r ON r.id = d.response
+"""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A row that contradicts other rows."""
+
+    table: str
+    id: str
+    problem: str
+
+
+@dataclass
+class Audit:
+    """findings: rows that do not agree. unchecked: reason -> how many numbers could not be computed again."""
+
+    findings: list[Finding] = field(default_factory=list)
+    unchecked: Counter[str] = field(default_factory=Counter)
+
+    def add(self, table: str, id: str, problem: str) -> None:
+        if problem:
+            self.findings.append(Finding(table, id, problem))
+
+
+def audit(store: Store) -> Audit:
+    """Everything that can be computed again, compared with what is stored."""
+    result = Audit()
+    rubrics = _rubrics(store, result)
+    for kind in KINDS:
+        _check_records(store, kind, rubrics, result)
+    contents = _contents(store, result)
+    _check_pair_scores(store, result)
+    _check_sets(store, contents, result)
+    _check_demonstrations(store, result)
+    return result
+
+
+def _rubrics(store: Store, result: Audit) -> dict[str, Rubric | PairRubric]:
+    rubrics: dict[str, Rubric | PairRubric] = {}
+    for id, name, body in store.stream("SELECT id, name, body FROM main.rubric"):
+        try:
+            rubric = rubric_of(name, json.loads(body))
+            known = content_id(type(rubric).__name__, json.loads(body))
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+            result.add("rubric", id, "is not a rubric")
+            continue
+        rubrics[id] = rubric
+        result.add("rubric", id, "" if known == id else f"its text has the id {known}")
+    return rubrics
+
+
+def _check_records(store: Store, kind: type[Record], rubrics: Mapping[str, Any], result: Audit) -> None:
+    table = table_of(kind)
+    for id, *row in store.stream(f"SELECT id, {', '.join(table.columns)} FROM main.{table.name}"):
+        try:
+            record = table.from_row(row)
+        except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+            result.add(table.name, id, f"cannot be read: {type(error).__name__}")
+            continue
+        result.add(table.name, id, "" if record.id == id else f"its columns have the id {record.id}")
+        if isinstance(record, Judgment):
+            result.add(table.name, id, verdict_problem(record, rubrics.get(record.rubric or "")))
+            result.unchecked[unchecked(record)] += 1
+        elif isinstance(record, Comparison):
+            result.add(table.name, id, comparison_problem(record, rubrics.get(record.rubric)))
+    del result.unchecked[""]
+
+
+def _contents(store: Store, result: Audit) -> dict[str, str]:
+    """Pair -> its content, from its texts."""
+    contents: dict[str, str] = {}
+    for id, prompt, chosen, rejected, high, low, chosen_role, rejected_role, stored in store.stream(_PAIRS):
+        if chosen is None or rejected is None:  # the references say so
+            contents[id] = stored
+            continue
+        contents[id] = pair_content(prompt, (chosen, rejected), (high, low), (chosen_role, rejected_role))
+        result.add(
+            "pair", id, "" if contents[id] == stored else f"its texts and scores have the content {contents[id]}"
+        )
+    return contents
+
+
+def _check_pair_scores(store: Store, result: Audit) -> None:
+    """A side's score is the mean of its first n verdicts by the pair's judge in one way of judging."""
+    for (pair, side, score), rows in groupby(store.stream(_SIDES), key=lambda row: row[:3]):
+        ways: dict[tuple[Any, ...], dict[int, list[float]]] = {}
+        for *_, method, rubric, sampling, draw, verdict in rows:
+            if verdict is not None:
+                ways.setdefault((method, rubric, sampling), {}).setdefault(draw, []).append(verdict)
+        if score is not None and not ways:
+            result.unchecked[WITHOUT_VERDICTS] += 1
+        elif score is not None and not any(_reached(score, draws) for draws in ways.values()):
+            result.add("pair", pair, f"its {side} score {score} is not the mean of its verdicts")
+
+
+def _reached(score: float, draws: Mapping[int, list[float]]) -> bool:
+    """Whether the score is a mean of the first n draws; runs of other seeds may have verdicts of the same number."""
+    order = sorted(draws)
+    for n in range(1, len(order) + 1):
+        low, high = (round(fmean(pick(draws[draw]) for draw in order[:n]), 9) for pick in (min, max))
+        if low - 1e-9 <= score <= high + 1e-9:
+            return True
+    return False
+
+
+def _check_sets(store: Store, contents: Mapping[str, str], result: Audit) -> None:
+    changes: dict[str, dict[str, bool]] = {}
+    for pair_set, pair, added in store.stream("SELECT pair_set, pair, added FROM main.pair_set_change"):
+        known = changes.setdefault(pair_set, {})
+        if known.setdefault(pair, added) is not added:
+            result.add("pair_set", pair_set, f"both adds and removes the pair {pair}")
+    rows = list(store.stream("SELECT id, name, version, base, fingerprint, size FROM main.pair_set ORDER BY id"))
+    bases = {id: base for id, _, _, base, _, _ in rows}
+    for id, name, version, _, stored, size in rows:
+        result.add("pair_set", id, "" if id == f"{name}@{version}" else f"is called {name}@{version}")
+        members: set[str] = set()
+        for link in _chain(id, bases, result):
+            members |= {pair for pair, added in changes.get(link, {}).items() if added}
+            members -= {pair for pair, added in changes.get(link, {}).items() if not added}
+        computed = fingerprint(contents.get(pair, f"no pair {pair}") for pair in members)
+        if (computed, len(members)) != (stored, size):
+            result.add(
+                "pair_set", id, f"has drifted: {len(members)} pairs with fingerprint {computed}, frozen were {size} "
+                f"with {stored}",
+            )  # fmt: skip
+
+
+def _chain(id: str, bases: Mapping[str, str | None], result: Audit) -> list[str]:
+    """The set's bases, the farthest first, and the set itself."""
+    chain = [id]
+    while (base := bases.get(chain[-1])) is not None:
+        if base in chain:
+            result.add("pair_set", id, f"is stored as a change of {base}, which is a change of it")
+            break
+        chain.append(base)
+    return chain[::-1]
+
+
+def _check_demonstrations(store: Store, result: Audit) -> None:
+    contents: dict[str, list[str]] = {}
+    for name, prompt, text in store.stream(_DEMONSTRATED):
+        contents.setdefault(name, []).append(content_id("Demonstration", [prompt, text]))
+    for id, name, stored, size in store.stream("SELECT id, name, fingerprint, size FROM main.demonstration_set"):
+        held = contents.get(id, [])
+        computed = fingerprint(held)
+        if (computed, len(held), f"{name}@{computed[:8]}") != (stored, size, id):
+            result.add("demonstration_set", id, f"has drifted: {len(held)} answers with fingerprint {computed}")
