@@ -130,11 +130,17 @@ def open_store(path: str | Path = DEFAULT) -> Stored:
 
 
 def open_lab(
-    store: str | Path = DEFAULT, config: str | Path = "quick", changes: Sequence[str] = (), run: str = "notebook"
+    store: str | Path = DEFAULT,
+    config: str | Path = "quick",
+    changes: Sequence[str] = (),
+    run: str = "notebook",
+    *,
+    trusted: bool = False,
 ) -> Lab:
     """A lab in which the verbs work, by a recipe file or a shipped one, with `key.subkey=value` changes.
 
-    To be opened with `with`: until it closes, this process alone writes the store.
+    To be opened with `with`: until it closes, this process alone writes the store. trusted: the recipe file and its
+    suite may name code and servers.
     """
-    recipe = load(find_config(Path(config)), changes)
-    return Lab(recipe, Store(Path(store)), capture(run, recipe.resolved()))
+    recipe = load(find_config(Path(config)), changes, trusted=trusted)
+    return Lab(recipe, Store(Path(store)), capture(run, recipe.resolved()), trusted=trusted)

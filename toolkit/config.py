@@ -19,6 +19,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from toolkit.consent import check_recipe
 from toolkit.errors import RecipeError
 from toolkit.provenance import SECRET_NAME
 from toolkit.records import Sampling
@@ -205,7 +206,9 @@ class Trainer(Section):
     """On what the trainer runs: provenance, never identity, except dtype and options that change what is trained."""
 
     device: Literal["auto", "cpu", "gpu"] = "auto"
-    python: str = Field("", description="interpreter of another environment that holds OpenRLHF; '' is this one")
+    python: str = Field(
+        "", description="of another environment that holds OpenRLHF; '' is this one, 'scripted' learns nothing"
+    )
     gpus: int = Field(0, ge=0, description="devices per node; 0 takes all that are visible")
     hostfile: str = Field("", description="DeepSpeed hostfile for several nodes")
     launcher: tuple[str, ...] = Field((), description="further words for the DeepSpeed launcher: '--include=a:0,1' ...")
@@ -291,9 +294,13 @@ class Recipe(Section):
         return self.model_dump(mode="json")
 
 
-def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe in this TOML file with `key.subkey=value` overrides. Raises RecipeError."""
+def load(path: Path, overrides: Sequence[str] = (), *, trusted: bool = False) -> Recipe:
+    """The recipe in this TOML file with `key.subkey=value` overrides. Raises RecipeError.
+
+    trusted: the file may name code and servers, as --trust allows; overrides may at any time.
+    """
     data = read_toml(path)
+    check_recipe(data, overrides, path, trusted=trusted)
     for change in overrides:
         override(data, change)
     return parse(data, where=path)

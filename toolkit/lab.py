@@ -64,9 +64,12 @@ class Fulfilled(Generic[Answerable]):
 class Lab:
     """Opened with `with Lab(...) as lab`; closing ends the engines and the store."""
 
-    def __init__(self, recipe: Recipe, store: Store, launch: Launch, *, planning: bool = False) -> None:
+    def __init__(
+        self, recipe: Recipe, store: Store, launch: Launch, *, planning: bool = False, trusted: bool = False
+    ) -> None:
+        """trusted: a suite that the recipe names may bring task files, which are programs (consent.py)."""
         self.recipe = resolve_recipe(recipe)
-        self.store, self.planning = store, planning
+        self.store, self.planning, self.trusted = store, planning, trusted
         engine = {"engine": self.recipe.engine.dtype} if computes(self.recipe.engine) else {}
         dtypes = {**engine, "trainer": self.recipe.trainer.dtype}
         self.launch = replace(launch, hardware={**launch.hardware, "dtype": dtypes})
@@ -76,6 +79,7 @@ class Lab:
         self.steps: list[Step] = []
         self.foreseen: set[str] = set()  # by a plan, and by those before it in a comparison: ids of what would be made
         self.past: Model | None = None
+        self.bases: Mapping[str, Model] = {}  # stored base models by `called`, for a plan that reads no checkpoint
         self._chats: dict[str, Chat] = {}
         self._measured: dict[str, float] = defaultdict(int)
         self._starting = False
@@ -102,7 +106,9 @@ class Lab:
 
     def model(self, name: str, called: str = "") -> Model:
         """The base model of this name: embedded, a directory, or a hub id. `called` M_0 it is the recipe's past."""
-        if self.planning and not find.is_local(name):
+        if called in self.bases:
+            base = self.bases[called]
+        elif self.planning and not find.is_local(name):
             base = Model(called or name, name, weights="planned", template="planned")
         else:
             path = find.resolve(name)

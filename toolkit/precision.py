@@ -20,11 +20,11 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from functools import cache
 
+from toolkit.child_process import PYTHON, environment
 from toolkit.config import Engine, Recipe
 from toolkit.hardware import compute_capability, has_gpu, instruction_sets
 
@@ -136,9 +136,9 @@ def rates() -> dict[str, float]:
 
     Measured now, in a process of its own: torch does not stay in this one.
     """
-    command = [sys.executable, "-P", "-m", __name__]
+    command = [*PYTHON, "-m", __name__]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=True, env=environment())
         measured: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
     except (OSError, subprocess.SubprocessError, ValueError, IndexError):
         return {}

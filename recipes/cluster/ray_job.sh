@@ -7,4 +7,4 @@ set -euo pipefail
 
 home=${TOOLKIT_HOME:-$PWD}
 .venv/bin/ray job submit --submission-id "temporal-$(date +%Y%m%d-%H%M%S)" -- \
-    env --chdir="$home" .venv/bin/python -m toolkit.recipes.temporal --config recipes/cluster/nodes.toml "$@"
+    env --chdir="$home" .venv/bin/python -m toolkit.recipes.temporal --config recipes/cluster/nodes.toml --trust "$@"

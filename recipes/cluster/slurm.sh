@@ -25,5 +25,5 @@ start "$head" --head --port="$port" --include-dashboard=false
 sleep 20
 for node in "${nodes[@]:1}"; do start "$node" --address="$RAY_ADDRESS"; done
 
-.venv/bin/python -m toolkit.recipes.temporal --config recipes/cluster/nodes.toml \
+.venv/bin/python -m toolkit.recipes.temporal --config recipes/cluster/nodes.toml --trust \
     --set trainer.hostfile="$hostfile" --set engine.cluster.workers=$((${SLURM_GPUS_ON_NODE:-8} * ${#nodes[@]})) "$@"

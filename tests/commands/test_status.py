@@ -29,7 +29,7 @@ REQUESTS = 216  # of the whole scripted run: 2 iterations, 6 prompts, 3 answers,
 @pytest.fixture
 def line(scripted_recipe: Build, tmp_path: Path) -> list[str]:
     """The scripted recipe as typed, in this folder."""
-    recipe = scripted_recipe().resolved()
+    recipe = scripted_recipe(prompts={"source": "starter"}).resolved()  # a file would not be read for a plan
     model = recipe.pop("model")
     start = [sys.executable, "-m", "toolkit.recipes.temporal", "--model", model, "--run", "mine"]
     return [*start, "--store", str(tmp_path / "runs" / "s.duckdb"), *fields(recipe)]
@@ -140,6 +140,17 @@ def test_a_store_without_the_run_or_any_run_is_an_error_that_says_what_there_is(
     assert (done.returncode, "one of mine" in done.stderr) == (3, True)
 
 
+def test_a_run_whose_prompts_are_a_file_is_finished_by_its_rows_alone(scripted_recipe: Build, tmp_path: Path) -> None:
+    recipe, path = scripted_recipe(), tmp_path / "runs" / "s.duckdb"
+    script = Path(sys.modules["toolkit.recipes.temporal"].__file__ or "")
+    launch = capture("mine", recipe.resolved())
+    with Lab(recipe, Store(path), type(launch)(**{**vars(launch), "arguments": (str(script),)})) as lab:
+        temporal(lab, recipe)
+    row = asked(tmp_path)
+    assert (row["state"], row["left"]) == ("finished", None)
+    assert "prompts.source" in row["no_plan"] and "model =" not in row["no_plan"], "M_0 is planned from its row"
+
+
 def test_a_plan_that_cannot_be_made_is_told_with_its_reason(scripted_recipe: Build, tmp_path: Path) -> None:
     recipe, path = scripted_recipe(), tmp_path / "runs" / "s.duckdb"
     script = Path(sys.modules["toolkit.recipes.temporal"].__file__ or "")
@@ -149,4 +160,4 @@ def test_a_plan_that_cannot_be_made_is_told_with_its_reason(scripted_recipe: Bui
     os.remove(tmp_path / "prompts.txt")
     row = asked(tmp_path)
     assert (row["state"], row["left"]) == ("not running", None)
-    assert "no prompt file" in row["no_plan"]
+    assert "prompts.txt'" in row["no_plan"] and "--plan" in row["no_plan"]

@@ -59,7 +59,7 @@ def test_an_id_changes_with_any_word_and_not_with_the_file_name() -> None:
         ("scale: 5-0\n[user]\n{instruction}{response}{fence}", "scale"),
         ("[user]\n{instruction}{response}{fence}", "scale"),
         ("scale: 0-5\n[user]\n{instruction}{fence}", "{response}"),
-        ("scale: 0-5\nno sections", "lacks"),
+        ("scale: 0-5\nno sections", "no [user] section"),
     ],
 )
 def test_a_broken_rubric_names_what_it_lacks(text: str, told: str) -> None:

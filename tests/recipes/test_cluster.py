@@ -48,7 +48,7 @@ def run(script: str, machine: Path, *words: str, **variables: str) -> list[str]:
 def test_the_plan_of_two_nodes_ends_with_the_trainers_launch(tiny_model: Path, tmp_path: Path) -> None:
     (tmp_path / "prompts.txt").write_text("".join(f"question {number}?\n" for number in range(8)))
     changes = ["prompts.source=prompts.txt", "prompts.part_size=4", f"trainer.hostfile={CLUSTER / 'hostfile'}"]
-    command = ["-m", "toolkit.recipes.temporal", "--config", str(CLUSTER / "nodes.toml"), "--plan"]
+    command = ["-m", "toolkit.recipes.temporal", "--config", str(CLUSTER / "nodes.toml"), "--trust", "--plan"]
     command += ["--model", str(tiny_model), *(word for change in changes for word in ("--set", change))]
     variables = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, *command], cwd=tmp_path, env=variables, capture_output=True, text=True)
@@ -72,17 +72,17 @@ def test_the_slurm_script_makes_the_hostfile_and_starts_ray_on_every_node(machin
         "a-2 .venv/bin/ray start --block --address=a-1:6379",
     }
     changes = "--set trainer.hostfile=runs/hostfile.7 --set engine.cluster.workers=8 --run night"
-    assert f"python -m toolkit.recipes.temporal --config recipes/cluster/nodes.toml {changes}" in told
+    assert f"python -m toolkit.recipes.temporal --config recipes/cluster/nodes.toml --trust {changes}" in told
 
 
 def test_the_ray_job_is_the_recipe_in_the_shared_folder(machine: Path) -> None:
     (line,) = run("ray_job.sh", machine, "--run", "night", TOOLKIT_HOME="/shared/toolkit")
     assert line.startswith("ray job submit --submission-id temporal-")
-    recipe = "python -m toolkit.recipes.temporal --config recipes/cluster/nodes.toml --run night"
+    recipe = "python -m toolkit.recipes.temporal --config recipes/cluster/nodes.toml --trust --run night"
     assert line.endswith(f" -- env --chdir=/shared/toolkit .venv/bin/{recipe}")
 
 
 def test_the_settings_of_two_nodes_fill_them() -> None:
-    recipe = load(CLUSTER / "nodes.toml")
+    recipe = load(CLUSTER / "nodes.toml", trusted=True)
     slots = [int(line.rpartition("=")[2]) for line in (CLUSTER / "hostfile").read_text().splitlines()]
     assert recipe.engine.cluster.workers == sum(slots) == 16

@@ -8,6 +8,7 @@ for reading and for each question anew, so a run may write meanwhile.
 from __future__ import annotations
 
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,6 +22,7 @@ from typing import Annotated, Any
 
 import typer
 
+from toolkit.child_process import PYTHON, environment
 from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end, reading, say
 from toolkit.errors import InputError
 from toolkit.extras import need
@@ -72,8 +74,8 @@ def _browse(notebook: Notebook, store: Path, how: tuple[int, bool], as_json: boo
         need(package, "browse", "notebooks")
     (port, opens), token = how, secrets.token_urlsafe(24)
     port = _free_port(port)
-    server = _serve(find_notebook(notebook), store, port, token)
     folder = tempfile.TemporaryDirectory(prefix="browse-")
+    server = _serve(_alone(find_notebook(notebook), Path(folder.name)), store, port, token)
     try:
         _await(server, port)
         address = f"http://{HOST}:{port}/?access_token={token}"
@@ -94,13 +96,23 @@ def _browse(notebook: Notebook, store: Path, how: tuple[int, bool], as_json: boo
 def _serve(notebook: Path, store: Path, port: int, token: str) -> subprocess.Popen[Any]:
     """The server's process. The token goes through its input: the arguments of a process are anyone's to read."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that who ends this process ends the server too
-    command = [sys.executable, "-m", "marimo", "--quiet", "run", str(notebook), "--headless", "--host", HOST]
+    command = [*PYTHON, "-m", "marimo", "--quiet", "run", str(notebook), "--headless", "--host", HOST]
     command += ["--port", str(port), "--token", "--token-password-file", "-", "--", "--store", str(store.resolve())]
-    server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    server = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, cwd=notebook.parent, env=environment()
+    )
     assert server.stdin is not None
     server.stdin.write(token)
     server.stdin.close()
     return server
+
+
+def _alone(notebook: Path, folder: Path) -> Path:
+    """A copy of the notebook in this private folder, with empty settings: marimo takes the nearest .marimo.toml of the
+    current folder and its parents, and the nearest pyproject.toml and .env of the notebook's."""
+    for name in (".marimo.toml", "pyproject.toml", ".env"):
+        (folder / name).touch()
+    return Path(shutil.copy(notebook, folder))
 
 
 def _door(folder: Path, address: str) -> str:

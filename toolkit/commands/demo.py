@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import typer
 
+from toolkit.child_process import PYTHON, environment
 from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end
 from toolkit.config import load
+from toolkit.consent import SCRIPTED
 from toolkit.engines import toy
 from toolkit.errors import RecipeError, writing
 from toolkit.recipes.commented import commented
 from toolkit.recipes.run import find_config
-from toolkit.training import scripted
 
 CHANGES = ("engine.kind=scripted", "trainer.device=cpu", "gate.max_dropped=0.5")
 HEAD = (
@@ -35,13 +35,14 @@ def _demo(path: Path, as_json: bool) -> None:
     line += ["--store", str(path)] if path != DEFAULT else []
     if not as_json:
         print(*HEAD, f"It is: python {shlex.join(line)}", sep="\n", flush=True)
-    code = subprocess.run([sys.executable, *line, *(["--json"] if as_json else [])], check=False).returncode
+    command = [*PYTHON, *line, *(["--json"] if as_json else [])]
+    code = subprocess.run(command, check=False, env=environment()).returncode
     if code:
         raise typer.Exit(code)
 
 
 def _written(path: Path) -> Path:
-    """The recipe in demo/ beside the store, with the toy checkpoint and the scripted trainer that it names."""
+    """The recipe in demo/ next to the store, with the toy checkpoint that it names."""
     folder = path.parent / "demo"
     recipe = folder / "demo.toml"
     if recipe.exists():
@@ -50,7 +51,6 @@ def _written(path: Path) -> Path:
         raise RecipeError(f"{path} is there already", remedy="give the demo a store of its own: --store demo.duckdb")
     with writing(folder):
         model = toy.make(folder.absolute() / "model")
-        trainer = scripted.interpreter(folder.absolute() / "trainer")
-        changes = (f"model={model}", f"trainer.python={trainer}", "name=demo", *CHANGES)
+        changes = (f"model={model}", f"trainer.python={SCRIPTED}", "name=demo", *CHANGES)
         recipe.write_text(commented(load(find_config(None), changes), HEAD), encoding="utf-8")
     return recipe

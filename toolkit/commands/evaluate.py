@@ -10,6 +10,7 @@ import typer
 from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end, show
 from toolkit.commands.judges import ConfigOption, SetOption, find_model
 from toolkit.config import load
+from toolkit.consent import TrustOption
 from toolkit.lab import Lab
 from toolkit.provenance import capture
 from toolkit.recipes.run import find_config
@@ -25,23 +26,24 @@ def evaluate(
     limit: Annotated[int | None, typer.Option(help="The first N questions of every test.", min=1)] = None,
     config: ConfigOption = None,
     set_: SetOption = None,
+    trust: TrustOption = False,
     store: StoreOption = DEFAULT,
     as_json: JsonOption = False,
 ) -> None:
     """Measure a model by the tests of a suite: evaluate temporal/M_2 --suite quick --limit 10."""
-    end(lambda: _evaluate((model, suite, limit), (config, tuple(set_ or ())), store, as_json))
+    end(lambda: _evaluate((model, suite, limit), (config, tuple(set_ or ()), trust), store, as_json))
 
 
 def _evaluate(
-    what: tuple[str, Path, int | None], settings: tuple[Path | None, tuple[str, ...]], store: Path, as_json: bool
+    what: tuple[str, Path, int | None], settings: tuple[Path | None, tuple[str, ...], bool], store: Path, as_json: bool
 ) -> None:
     from toolkit.evaluation.suite import load_suite, run
 
     name, suite, limit = what
-    tests = load_suite(suite, limit)
-    config, changes = settings
-    recipe = load(find_config(config), changes)
-    with Lab(recipe, Store(store), capture("evaluate", recipe.resolved())) as lab:
+    config, changes, trusted = settings
+    tests = load_suite(suite, limit, trusted=trusted)
+    recipe = load(find_config(config), changes, trusted=trusted)
+    with Lab(recipe, Store(store), capture("evaluate", recipe.resolved()), trusted=trusted) as lab:
         model = find_model(lab, name)
         rows = [row for test in tests for row in _rows(test.name, run(lab, model, test))]
     show(f"{model.name} ({model.id})", rows, as_json=as_json, wide=True)

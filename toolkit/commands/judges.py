@@ -13,6 +13,7 @@ import typer
 from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end, reading, say, show
 from toolkit.commands.sets import Reference
 from toolkit.config import load as load_recipe
+from toolkit.consent import TrustOption
 from toolkit.engines import checkpoint, embedded, find
 from toolkit.errors import InputError
 from toolkit.lab import Lab
@@ -44,6 +45,7 @@ class Settings:
     config: Path | None
     changes: tuple[str, ...]
     store: Path
+    trusted: bool
 
 
 def rescore(
@@ -51,11 +53,12 @@ def rescore(
     judge: JudgeOption = "",
     config: ConfigOption = None,
     set_: SetOption = None,
+    trust: TrustOption = False,
     store: StoreOption = DEFAULT,
     as_json: JsonOption = False,
 ) -> None:
     """The gap of a set by a fixed judge, beside that of every other judge: rescore guided-1 --judge M_0."""
-    settings = Settings(judge, config, tuple(set_ or ()), store)
+    settings = Settings(judge, config, tuple(set_ or ()), store, trust)
     end(lambda: _rescore(reference, settings, as_json))
 
 
@@ -65,11 +68,12 @@ def judge_quality(
     pairwise: Annotated[bool, typer.Option("--pairwise", help="Also compare both sides, in both orders.")] = False,
     config: ConfigOption = None,
     set_: SetOption = None,
+    trust: TrustOption = False,
     store: StoreOption = DEFAULT,
     as_json: JsonOption = False,
 ) -> None:
     """How good a judge is on labelled answers: judge-quality gold --judge temporal/M_1 --pairwise."""
-    settings = Settings(judge, config, tuple(set_ or ()), store)
+    settings = Settings(judge, config, tuple(set_ or ()), store, trust)
     end(lambda: _judge_quality(reference, settings, pairwise, as_json))
 
 
@@ -125,7 +129,8 @@ def _base(lab: Lab, name: str) -> Model:
 @contextmanager
 def _lab(command: str, settings: Settings) -> Iterator[tuple[Lab, Model]]:
     named = ("judge.by=present", "judge.base_url=") if settings.judge else ()
-    recipe = load_recipe(find_config(settings.config), (*settings.changes, *named))
+    changes = (*settings.changes, *named)
+    recipe = load_recipe(find_config(settings.config), changes, trusted=settings.trusted)
     with Lab(recipe, Store(settings.store), capture(command, recipe.resolved())) as lab:
         yield lab, find_model(lab, settings.judge) if settings.judge else _recipes_judge(lab)
 

@@ -10,19 +10,24 @@ import typer
 
 from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end, reading, say
 from toolkit.config import parse
+from toolkit.consent import in_arguments
 from toolkit.errors import ToolkitError
 from toolkit.reporting.plan import left, told
-from toolkit.reporting.run_status import Status, newest_launch, runs, status_of
+from toolkit.reporting.run_status import Status, is_trained, newest_launch, runs, status_of
 from toolkit.reporting.tables import table
 from toolkit.store.database import Store
+
+PLAN = "the recipe's own command with --plan reads it"
 
 
 @dataclass(frozen=True)
 class Outlook:
-    """What is left of a run: sums of its plan, or why there is no plan."""
+    """What is left of a run: sums of its plan, or why there is no plan. trained: its last model is stored."""
 
     left: dict[str, int] | None
     reason: str = ""
+    trained: bool = False
+    untested: str = ""  # the suite, which is in no plan here
 
 
 def status(
@@ -45,13 +50,19 @@ def _status(run: str, path: Path, as_json: bool) -> None:
 
 
 def _outlook(store: Store, found: Status) -> Outlook:
-    from toolkit.recipes.rerun import planned, recipe_of
+    """The plan of the stored recipe, as far as the store's rows and shipped files give it."""
+    from toolkit.recipes.rerun import bases_of, planned, recipe_of, unread
 
     recipe = recipe_of(found.arguments, found.run)
     if recipe is None:
         return Outlook(None, "only the recipe's own script can plan it: add --plan to the command below")
     try:
-        return Outlook(left(planned(store, recipe, parse(found.recipe, where=f"run {found.run}"))))
+        settings = parse(found.recipe, where=f"run {found.run}")
+        trained, bases = is_trained(store, found, settings.iterations), bases_of(store, found.steps)
+        if names := unread(settings, bases):
+            reason = f"not planned, since a stored recipe is no reason to read {'; '.join(names)}: {PLAN}"
+            return Outlook(None, reason, trained, settings.suite)
+        return Outlook(left(planned(store, recipe, settings, bases)), "", trained, settings.suite)
     except ToolkitError as error:
         return Outlook(None, error.problem)
 
@@ -61,14 +72,16 @@ def _row(found: Status, writer: int | None, outlook: Outlook, training: dict[str
 
     if writer:
         state = "running"
-    elif outlook.left is None:
+    elif outlook.left is None and not outlook.trained:
         state = "not running"
     else:
-        state = "stopped" if any(outlook.left.values()) else "finished"
+        done = outlook.trained if outlook.left is None else not any(outlook.left.values())
+        state = "finished" if done else "stopped"
     return {
         "run": found.run, "state": state, "process": writer, "launch": found.launch, "launches": found.launches,
         "started": found.started, "done": found.done, "in_flight": found.in_flight, "training": training,
-        "steps": found.steps, "left": outlook.left, "no_plan": outlook.reason, "command": command_of(found.arguments),
+        "steps": found.steps, "left": outlook.left, "no_plan": outlook.reason, "untested": outlook.untested,
+        "command": command_of(found.arguments), "consents": in_arguments(found.arguments),
     }  # fmt: skip
 
 
@@ -76,7 +89,11 @@ def _training(folder: Path) -> dict[str, Any] | None:
     """The training that is going on: its id and its optimizer steps so far, from the log beside the store."""
     from toolkit.training.process import StepLog
 
-    logs = [log for log in folder.glob("trainings/*/steps.jsonl") if not (folder / "models" / log.parent.name).exists()]
+    logs = [
+        log
+        for log in folder.glob("trainings/*/steps.jsonl")
+        if log.is_file() and not (folder / "models" / log.parent.name).exists()
+    ]
     if not logs:
         return None
     newest = max(logs, key=lambda log: log.stat().st_mtime)
@@ -84,6 +101,7 @@ def _training(folder: Path) -> dict[str, Any] | None:
 
 
 def _text(row: dict[str, Any], found: Status, others: list[str]) -> str:
+    goes_on = row["state"] in ("stopped", "not running")
     who = f" in process {row['process']}" if row["process"] else ""
     lines = [
         f"run {found.run}: {row['state']}{who}; launch {found.launch}, {found.launches} in all",
@@ -92,7 +110,9 @@ def _text(row: dict[str, Any], found: Status, others: list[str]) -> str:
         f"training:  {row['training']['steps']} optimizer steps of {row['training']['id']}" if row["training"] else "",
         table("Steps of this launch", _steps(found)).text() if found.steps else "no step of this launch is finished",
         f"left:      {told(row['left']) if row['left'] else row['no_plan']}",
-        f"go on:     {row['command']}" if row["state"] in ("stopped", "not running") else "",
+        f"tests:     of suite {row['untested']!r}, which was not read: {PLAN}" if row["untested"] else "",
+        f"go on:     {row['command']}" if goes_on else "",
+        f"careful:   that command runs code: {', '.join(row['consents'])}" if goes_on and row["consents"] else "",
         f"others:    {', '.join(others)}" if others else "",
     ]
     return "\n".join(line for line in lines if line)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from toolkit.config import Recipe, parse
 from toolkit.errors import InputError
 from toolkit.identity import Json
-from toolkit.judgments.rubric import load_rubric
+from toolkit.judgments.rubric import is_shipped, load_rubric
 from toolkit.lab import Lab
 from toolkit.records import Model, Prompt, Response
 from toolkit.responses.generate import ask
@@ -43,8 +44,11 @@ class TrainedSet:
     draws: tuple[Answers, ...]
 
 
-def recipe_of(store: Store, run: str) -> Recipe:
-    """The recipe of a run's newest launch. Raises InputError where there is no such run."""
+def recipe_of(store: Store, run: str, *, trusted: bool = False) -> Recipe:
+    """The recipe of a run's newest launch, without what would run code or read files: the store may be a stranger's.
+
+    trusted: code next to a model's weights may run. Raises InputError where there is no such run.
+    """
     rows = store.query(
         f"SELECT recipe FROM launch WHERE run = ? AND id IN (SELECT launch FROM run_sets) ORDER BY {NEWEST_FIRST}",
         [run],
@@ -53,7 +57,8 @@ def recipe_of(store: Store, run: str) -> Recipe:
         known = [row["run"] for row in store.query("SELECT DISTINCT run FROM run_sets ORDER BY run")]
         told = f"one of {', '.join(known)}" if known else "run a recipe first: python -m toolkit.recipes.temporal"
         raise InputError(f"no run {run!r} has trained on a pair set", where=store.path or "memory", remedy=told)
-    return parse(json.loads(rows[0]["recipe"]), where=f"run {run}")
+    recipe = parse(json.loads(rows[0]["recipe"]), where=f"run {run}")
+    return recipe.model_copy(update={"suite": "", "trust_remote_code": trusted})
 
 
 def base_of(store: Store, run: str) -> Model:
@@ -130,7 +135,7 @@ def _control(name: str, found: Sequence[Response], scores: Mapping[str, float]) 
 def _scores(lab: Lab, name: str, responses: Sequence[str]) -> dict[str, float]:
     """Scores by the set's judge, in the recipe's way of judging."""
     settings = lab.recipe.judge
-    rubric = None if settings.method == "reward" else load_rubric(settings.rubric).id
+    rubric = None if settings.method == "reward" else _rubric(lab.store, settings.rubric)
     sql = (
         "SELECT response, score FROM answer_scores WHERE response IN (SELECT unnest($responses::VARCHAR[])) "
         "AND judge IN (SELECT judge FROM pairs WHERE pair_set = $name) "
@@ -138,3 +143,12 @@ def _scores(lab: Lab, name: str, responses: Sequence[str]) -> dict[str, float]:
     )
     asked = {"responses": list(responses), "name": name, "method": settings.method, "rubric": rubric}
     return {row["response"]: row["score"] for row in lab.store.query(sql, asked)}
+
+
+def _rubric(store: Store, name: str) -> str | None:
+    """The id of the recipe's rubric: a shipped one, or the newest of this name in the store; its file is not read."""
+    if is_shipped(name):
+        return load_rubric(name).id
+    sql = "SELECT arg_max(id, launch) AS id FROM rubric WHERE name = ?"
+    rubric: str | None = store.query(sql, [Path(name).stem])[0]["id"]
+    return rubric

@@ -11,9 +11,11 @@ import math
 import os
 import shutil
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from toolkit.consent import FLAG
 from toolkit.errors import InputError
 from toolkit.identity import content_id, file_digest
 
@@ -30,14 +32,8 @@ OUTCOME = "outcome.json"  # what the trainer said, beside the weights of a finis
 
 def verify(path: Path, *, trust_remote_code: bool = False) -> None:
     """Raises InputError unless the directory holds a complete checkpoint that is safe to load."""
-    _config(path)
-    for file in () if trust_remote_code else (path / name for name in NAMING_CODE):
-        if file.exists() and "auto_map" in _json(file):
-            raise InputError(
-                "the checkpoint wants to run its own code (auto_map)",
-                where=file,
-                remedy="read that code; if you trust it, set trust_remote_code = true",
-            )
+    _refuse_special_files(path)
+    _refuse_code(path, trust_remote_code)
     if (path / "adapter_config.json").exists():
         raise InputError(
             "an adapter lies beside the weights, which some loaders add to them and others do not",
@@ -57,6 +53,60 @@ def verify(path: Path, *, trust_remote_code: bool = False) -> None:
         _verify_shard(file)
 
 
+def _refuse_special_files(path: Path) -> None:
+    """A pipe or a device in place of a file would be waited for, without an end."""
+    for file in path.iterdir() if path.is_dir() else ():
+        if file.exists() and not file.is_file() and not file.is_dir():
+            raise InputError(f"{file.name} is not a regular file", where=path, remedy="copy the whole checkpoint again")
+
+
+def _refuse_code(path: Path, trusted: bool) -> None:
+    """The user may trust code in the checkpoint's folder; code of another repository is in no digest."""
+    kernel = _kernel(_config(path))
+    if kernel:
+        raise InputError(
+            f"the checkpoint wants an attention kernel of the hub ({kernel!r}), which is a program",
+            where=path / "config.json",
+            remedy="remove attn_implementation from its config.json",
+        )
+    for file, named in _code(path).items():
+        if any("--" in name for name in _leaves(named)):
+            remedy = "download that repository, read its code, and copy it next to the weights"
+            raise InputError("the checkpoint wants to run code of another repository", where=file, remedy=remedy)
+        if not trusted:
+            raise InputError(
+                "the checkpoint wants to run its own code (auto_map)",
+                where=file,
+                remedy="read that code; if you trust it, add --set trust_remote_code=true to the command line "
+                f"(for diagnose: {FLAG})",
+            )
+
+
+def _code(path: Path) -> dict[Path, Any]:
+    """The files of a checkpoint that name code of its own, with what they name."""
+    files = (path / name for name in NAMING_CODE)
+    found = {file: _json(file).get("auto_map") for file in files if file.exists()}
+    return {file: named for file, named in found.items() if named is not None}
+
+
+def _kernel(config: Any) -> str:
+    """The attention kernel of the hub that a configuration, or a part of it, names: OWNER/NAME."""
+    if not isinstance(config, dict):
+        return ""
+    own = [value for key, value in config.items() if "attn_implementation" in key]
+    named = [name for name in _leaves(own) if "/" in name]
+    return named[0] if named else next(filter(None, map(_kernel, config.values())), "")
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    """Every text in a JSON value."""
+    if isinstance(value, dict | list):
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _leaves(part)
+    elif isinstance(value, str):
+        yield value
+
+
 def is_trained(path: Path) -> bool:
     """Whether a training of ours left this directory: the trainer's outcome lies inside."""
     return (path / OUTCOME).exists()
@@ -73,7 +123,10 @@ def parameters(path: Path) -> int:
 
 
 def template_digest(path: Path) -> str:
-    """Identity of what decides rendering and stopping, by content: the same after saving again."""
+    """Identity of what decides rendering and stopping, by content: the same after saving again.
+
+    Where the checkpoint names code of its own, that code counts too.
+    """
     settings = _json(path / "tokenizer_config.json") if (path / "tokenizer_config.json").exists() else {}
     generation = _json(path / "generation_config.json") if (path / "generation_config.json").exists() else {}
     separate = path / "chat_template.jinja"
@@ -84,6 +137,9 @@ def template_digest(path: Path) -> str:
         "tokens": {key: settings.get(key) for key in ("bos_token", "eos_token", "pad_token", "add_bos_token")},
         "stop": generation.get("eos_token_id"),
     }
+    if code := _code(path):
+        content["auto_map"] = {file.name: named for file, named in code.items()}
+        content["code"] = {str(file.relative_to(path)): file_digest([file]) for file in sorted(path.rglob("*.py"))}
     return content_id("template", json.loads(json.dumps(content)))
 
 

@@ -17,6 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from toolkit.child_process import PYTHON, environment
 from toolkit.engines import checkpoint
 from toolkit.errors import InputError
 from toolkit.extras import INSTALL
@@ -81,8 +82,8 @@ def packaged() -> Path:
 
 
 def _convert_apart(source: Path, target: Path) -> None:
-    command = [sys.executable, "-m", __name__, str(source), str(target)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command = [*PYTHON, "-m", __name__, str(source.absolute()), str(target.absolute())]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=target, env=environment())
     if done.returncode:
         words = "\n    ".join(done.stderr.strip().splitlines()[-5:])
         raise InputError(

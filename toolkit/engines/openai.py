@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from toolkit.config import Engine as Settings
+from toolkit.consent import announce
 from toolkit.engines.checkpoint import is_trained
 from toolkit.engines.protocol import Completion, Request
 from toolkit.errors import EngineError, RecipeError
@@ -133,6 +134,7 @@ def complete_chats(
 def _client(settings: Settings, key_variable: str) -> Any:
     from openai import OpenAI
 
+    announce(settings.base_url, key_variable)
     key = os.environ.get(key_variable, "EMPTY")
     try:
         return OpenAI(base_url=settings.base_url, api_key=key, timeout=settings.timeout, max_retries=RETRIES)

@@ -19,6 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from toolkit.child_process import outside
 from toolkit.config import Engine as Settings
 from toolkit.engines.checkpoint import same_but_weights
 from toolkit.engines.protocol import Completion, Likelihood, Request
@@ -49,19 +50,23 @@ class VllmEngine:
         self._keep_log = False
         self._device = device = resolve_device(settings.device)
         self._lines: queue.Queue[str | None] = queue.Queue()
+        self._folder = tempfile.TemporaryDirectory(
+            prefix="vllm-"
+        )  # empty: its libraries look for settings where they run
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                [settings.python or sys.executable, str(_CHILD)],
+                [_program(settings.python) or sys.executable, str(_CHILD)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=environment(settings, device),
+                cwd=self._folder.name,
                 text=True,
                 encoding="utf-8",
             )
         threading.Thread(target=self._listen, daemon=True).start()
         self._ready = False
-        self._send({"arguments": arguments(path, settings, device, trust_remote_code)})
+        self._send({"arguments": arguments(path.absolute(), settings, device, trust_remote_code)})
 
     def ready(self) -> None:
         if not self._ready:
@@ -84,7 +89,7 @@ class VllmEngine:
         if self._device != "cpu" or not self.settings.swap or not same_but_weights(self.path, path):
             return False
         self.ready()
-        self._send({"swap": str(path)})
+        self._send({"swap": str(path.absolute())})
         differs = self._receive(START_SECONDS)["differs"]
         if differs:
             print(f"a new vLLM is started, the running one did not take the weights: {differs}", file=sys.stderr)
@@ -106,6 +111,7 @@ class VllmEngine:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        self._folder.cleanup()
         if not self._keep_log:
             self.log.unlink(missing_ok=True)
 
@@ -220,7 +226,12 @@ def environment(settings: Settings, device: str) -> dict[str, str]:
         }
         if library := _openmp(settings.python or sys.executable):
             wanted["LD_PRELOAD"] = ":".join(filter(None, [str(library), os.environ.get("LD_PRELOAD")]))
-    return {**os.environ, **wanted}
+    return outside(wanted)
+
+
+def _program(python: str) -> str:
+    """The interpreter as it is found from here, since the child works in another folder."""
+    return str(Path(python).expanduser().absolute()) if os.sep in python else python
 
 
 def _openmp(python: str) -> Path | None:

@@ -5,8 +5,9 @@
     task = "gsm8k"             # the other keys are the fields of that kind's Settings
     data = "$TOOLKIT_DATA/gsm8k"
 
-`$NAME` in a text is the environment's; where it is not set, the test is refused by name. evaluate() is the verb of
-recipes, `python -m toolkit evaluate` the same call.
+`$NAME` in a path (PATHS) is the environment's, where it names a file or folder that exists; no other text is expanded,
+so a suite cannot send a variable anywhere. A table that names a task file or a server runs with --trust alone
+(consent.py). evaluate() is the verb of recipes, `python -m toolkit evaluate` the same call.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from toolkit.config import read_toml
+from toolkit.consent import check_task, is_task_file
 from toolkit.errors import RecipeError
 from toolkit.evaluation import judged
 from toolkit.evaluation.alpaca_eval import alpaca_eval
@@ -29,6 +31,7 @@ from toolkit.evaluation.answers import Graded
 from toolkit.evaluation.human_eval import human_eval
 from toolkit.evaluation.lm_eval import lm_eval
 from toolkit.lab import Lab
+from toolkit.provenance import SECRET_NAME
 from toolkit.records import Model
 
 Run = Callable[[Lab, Model, Any], Graded]
@@ -38,6 +41,8 @@ KINDS: Mapping[str, tuple[Run, type[Any]]] = {
     "alpaca_eval": (alpaca_eval.alpaca_eval, alpaca_eval.Settings),
     "judged": (judged.judged, judged.Judged),
 }
+PATHS = ("data", "instructions", "references", "df_gamed", "questions", "baseline")
+_VARIABLE = re.compile(r"\$(?:\{(\w+)\}|(\w+))")
 SHIPPED = (Path(__file__).parents[2] / "benchmarks" / "suites", Path(__file__).parents[1] / "_suites")
 
 
@@ -53,7 +58,7 @@ class Test:
 def evaluate(lab: Lab, model: Model) -> None:
     """Measure the model by the recipe's suite, where it names one."""
     if lab.recipe.suite:
-        for test in load_suite(Path(lab.recipe.suite)):
+        for test in load_suite(Path(lab.recipe.suite), trusted=lab.trusted):
             run(lab, model, test)
 
 
@@ -63,23 +68,27 @@ def run(lab: Lab, model: Model, test: Test) -> Graded:
     return function(lab, model, test.settings)
 
 
-def load_suite(path: Path, limit: int | None = None) -> tuple[Test, ...]:
-    """The tests of a suite file, or of a shipped suite of this name. Raises RecipeError."""
+def load_suite(path: Path, limit: int | None = None, *, trusted: bool = False) -> tuple[Test, ...]:
+    """The tests of a suite file, or of a shipped suite of this name. Raises RecipeError.
+
+    trusted: it may name task files, which are programs, and servers.
+    """
     places = (path, *(folder / f"{path.stem}.toml" for folder in SHIPPED))
     file = next((place for place in places if place.is_file()), None)
     if file is None:
         shipped = ", ".join(sorted({known.stem for folder in SHIPPED for known in folder.glob("*.toml")}))
         raise RecipeError(f"no suite {path}", remedy=f"name an existing TOML file, or one of {shipped}")
-    tests = tuple(_test(name, table, file) for name, table in read_toml(file).items())
+    tests = tuple(_test(name, table, file, trusted) for name, table in read_toml(file).items())
     return tests if limit is None else tuple(replace(t, settings=replace(t.settings, limit=limit)) for t in tests)
 
 
-def _test(name: str, table: Any, file: Path) -> Test:
+def _test(name: str, table: Any, file: Path, trusted: bool) -> Test:
     where = f"{file}, table {name!r}"
     kind = str(table.get("kind")) if isinstance(table, Mapping) else "none"
     if kind not in KINDS:
         raise RecipeError(f"kind = {kind!r}", where=where, remedy=f"one of {', '.join(KINDS)}")
-    fields = {key: _expanded(value, where) for key, value in table.items() if key != "kind"}
+    check_task(table, where, trusted=trusted)
+    fields = {key: _expanded(key, value, where) for key, value in table.items() if key != "kind"}
     settings = KINDS[kind][1]
     known = list(settings.__dataclass_fields__)
     if unknown := [key for key in fields if key not in known]:
@@ -95,11 +104,18 @@ def _test(name: str, table: Any, file: Path) -> Test:
         ) from error
 
 
-def _expanded(value: Any, where: str) -> Any:
-    if not isinstance(value, str):
+def _expanded(key: str, value: Any, where: str) -> Any:
+    """The value, with the variables of a path replaced."""
+    if not isinstance(value, str) or not (key in PATHS or (key == "task" and is_task_file(value))):
         return value
-    for name in re.findall(r"\$(\w+)", value):
-        if name not in os.environ:
-            told = "set it to the folder of this data, or write its path into the suite"
-            raise RecipeError(f"${name} is not set", where=where, remedy=told)
-    return os.path.expandvars(value)
+    return _VARIABLE.sub(lambda match: _place(match[1] or match[2], where), value)
+
+
+def _place(name: str, where: str) -> str:
+    """The file or folder that a variable names. Whatever else it holds, a key for example, goes nowhere."""
+    value = os.environ.get(name)
+    if value is None or re.search(SECRET_NAME, name) or not Path(value).exists():
+        problem = "is not set" if value is None else "is not the path of a file or folder that exists"
+        remedy = "set it to the folder of this data, or write its path into the suite"
+        raise RecipeError(f"${name} {problem}", where=where, remedy=remedy)
+    return value

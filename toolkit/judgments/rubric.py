@@ -101,7 +101,7 @@ def load_pair_rubric(name: str) -> PairRubric:
 
 def parse_rubric(text: str, path: Path) -> Rubric:
     """A rubric from the text of its file."""
-    fields, parts = _read(text)
+    fields, parts = _read(text, path)
     scale = re.fullmatch(r"\s*(\d{1,6})\s*-\s*(\d{1,6})\s*", fields.get("scale", ""))
     if not scale and "choices" in fields:
         raise InputError(
@@ -116,7 +116,7 @@ def parse_rubric(text: str, path: Path) -> Rubric:
 
 def parse_pair_rubric(text: str, path: Path) -> PairRubric:
     """A rubric for two answers from the text of its file."""
-    fields, parts = _read(text)
+    fields, parts = _read(text, path)
     words = [word.strip() for word in fields.get("choices", "").split(",")]
     if len(words) not in (2, 3) or not all(words) or len({word.casefold() for word in words}) < len(words):
         raise InputError(
@@ -134,10 +134,13 @@ def parse_pair_rubric(text: str, path: Path) -> PairRubric:
     return PairRubric(path.stem, Choices(answer, *words), parts.get("system", ""), parts["user"])
 
 
+def is_shipped(name: str) -> bool:
+    """Whether this is the name of a shipped rubric, so that no other file is read."""
+    return name in {path.stem for path in SHIPPED.glob("*.txt")}
+
+
 def _find(name: str) -> Path:
-    path = SHIPPED / f"{name}.txt"
-    if not path.is_file():
-        path = Path(name).expanduser()
+    path = SHIPPED / f"{name}.txt" if is_shipped(name) else Path(name).expanduser()
     if not path.is_file():
         shipped = sorted(known.stem for known in SHIPPED.glob("*.txt"))
         near = difflib.get_close_matches(name, shipped, n=1, cutoff=0.0)
@@ -154,9 +157,12 @@ def _text(path: Path) -> str:
         raise InputError(f"not UTF-8: {error}", where=path, remedy="save it as UTF-8") from error
 
 
-def _read(text: str) -> tuple[dict[str, str], dict[str, str]]:
-    """The head's fields and the sections."""
+def _read(text: str, path: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """The head's fields and the sections. Raises InputError where the file is not a rubric; it quotes none of it."""
     head, *sections = re.split(r"^\[(system|user)\]\n", text, flags=re.MULTILINE)
+    if not sections:
+        remedy = "write scale:, lead:, and [system] and [user] sections; docs: Your own judge"
+        raise InputError("the file is not a rubric: it has no [user] section", where=path, remedy=remedy)
     parts = dict(zip(sections[::2], (section.strip() for section in sections[1::2]), strict=True))
     fields = dict(line.split(":", 1) for line in head.splitlines() if ":" in line and not line.startswith("#"))
     return fields, parts

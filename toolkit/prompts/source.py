@@ -83,6 +83,8 @@ def _rows(settings: Settings) -> Iterator[tuple[Any, str]]:
 
 
 def _lines(path: Path) -> list[str]:
+    if path.exists() and not path.is_file():  # a pipe would be waited for, without an end
+        raise InputError(f"{path} is not a regular file", where="prompts.source", remedy="name a readable file")
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except FileNotFoundError as error:

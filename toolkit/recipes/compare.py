@@ -17,13 +17,14 @@ Run: python -m toolkit.recipes.compare --config compare
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from toolkit.config import Recipe, override, parse, read_toml
+from toolkit.consent import TrustOption, check_recipe
 from toolkit.console import guarded, single
 from toolkit.errors import RecipeError
 from toolkit.lab import Lab, Step
@@ -63,6 +64,7 @@ class Entry:
     name: str
     function: RecipeFunction
     recipe: Recipe
+    trusted: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,10 @@ class Comparison:
     entries: tuple[Entry, ...]
 
 
-def load_comparison(path: Path, changes: Sequence[str] = ()) -> Comparison:
+def load_comparison(path: Path, changes: Sequence[str] = (), *, trusted: bool = False) -> Comparison:
     """The comparison in this TOML file, with `table.key=value` changes. Raises RecipeError."""
     data = read_toml(path)
+    check_recipe(data, changes, path, trusted=trusted)
     for change in changes:
         override(data, change)
     name, equal, common = data.pop("name", path.stem), data.pop("equal", ""), data.pop("common", {})
@@ -86,7 +89,8 @@ def load_comparison(path: Path, changes: Sequence[str] = ()) -> Comparison:
         raise RecipeError(f"common = {common!r}", where=path, remedy="make it a table: [common]")
     if not data:
         raise RecipeError("no recipe to compare", where=path, remedy=f"add a table, one of {', '.join(RECIPES)}")
-    return Comparison(str(name), equal, tuple(_entry(path, table, own, common) for table, own in data.items()))
+    entries = (_entry(path, table, own, common) for table, own in data.items())
+    return Comparison(str(name), equal, tuple(replace(entry, trusted=trusted) for entry in entries))
 
 
 def _entry(path: Path, table: str, own: Any, common: Mapping[str, Any]) -> Entry:
@@ -108,7 +112,8 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
 def planned(entry: Entry, store: Path, foreseen: set[str] | None = None) -> list[Step]:
     """The steps that a recipe would take; nothing is loaded or written. foreseen: what the recipes before it would
     make, to which it adds its own."""
-    with Lab(entry.recipe, opened(store, plan=True), capture(entry.name, {}), planning=True) as lab:
+    launch = capture(entry.name, {})
+    with Lab(entry.recipe, opened(store, plan=True), launch, planning=True, trusted=entry.trusted) as lab:
         lab.foreseen = set() if foreseen is None else foreseen
         entry.function(lab, entry.recipe)
         return lab.steps
@@ -168,7 +173,7 @@ def _run(entry: Entry, store: Path, as_json: bool) -> Launch:
         print(f"== {entry.name}", flush=True)
     launch = capture(entry.name, entry.recipe.resolved())
     announce(entry.recipe)
-    with Lab(entry.recipe, Store(store), launch) as lab:
+    with Lab(entry.recipe, Store(store), launch, trusted=entry.trusted) as lab:
         compare_dtype(lab)
         entry.function(lab, entry.recipe)
         write_report(lab.store, lab.launch, lab.folder / "reports")
@@ -183,18 +188,20 @@ def main(
     set_: Annotated[list[str] | None, typer.Option("--set", help="Any field: common.answers.k=4.")] = None,
     plan: Annotated[bool, typer.Option("--plan", help="Print every step with its cost and stop.")] = False,
     hardware: Annotated[str, typer.Option(help="With --plan: hours and disk on this, as 8xH100 or 2xcpu.")] = "",
+    trust: TrustOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a step, instead of tables.")] = False,
 ) -> None:
     """Several recipes in one store, and a report side by side."""
-    raise typer.Exit(guarded(lambda: _compare(find_config(config), store, set_ or (), (plan, hardware, as_json))))
+    how = (plan, hardware, as_json, trust)
+    raise typer.Exit(guarded(lambda: _compare(find_config(config), store, set_ or (), how)))
 
 
-def _compare(config: Path, store: Path, changes: Sequence[str], how: tuple[bool, str, bool]) -> None:
-    plan, wanted, as_json = how
+def _compare(config: Path, store: Path, changes: Sequence[str], how: tuple[bool, str, bool, bool]) -> None:
+    plan, wanted, as_json, trusted = how
     if wanted and not plan:
         raise RecipeError("--hardware tells the cost of a plan", remedy="add --plan, or leave --hardware out")
     machine = device(wanted) if wanted else None
-    comparison, foreseen = load_comparison(config, changes), set[str]()
+    comparison, foreseen = load_comparison(config, changes, trusted=trusted), set[str]()
     plans = {entry.name: planned(entry, store, foreseen) for entry in comparison.entries}
     check_equal(comparison, {entry.name: budget(entry, plans[entry.name]) for entry in comparison.entries})
     if not plan:

@@ -18,6 +18,7 @@ from typing import Annotated
 import typer
 
 from toolkit.config import Recipe, load
+from toolkit.consent import TrustOption
 from toolkit.console import guarded, single
 from toolkit.errors import RecipeError
 from toolkit.lab import Lab
@@ -54,6 +55,7 @@ class Options:
     plan: bool
     as_json: bool = False
     hardware: str = ""
+    trusted: bool = False
 
 
 def main(recipe: RecipeFunction) -> None:
@@ -68,11 +70,12 @@ def main(recipe: RecipeFunction) -> None:
         set_: Annotated[list[str] | None, typer.Option("--set", help="Any recipe field: key.subkey=value.")] = None,
         plan: Annotated[bool, typer.Option("--plan", help="Print every step with its cost and stop.")] = False,
         hardware: Annotated[str, typer.Option(help="With --plan: hours and disk on this, as 8xH100 or 2xcpu.")] = "",
+        trust: TrustOption = False,
         as_json: Annotated[bool, typer.Option("--json", help="One JSON object a step, instead of tables.")] = False,
     ) -> None:
         named = [f"model={model}"] if model else []
         named += [f"iterations={iters}"] if iters else []
-        options = Options(config, run, store, (*named, *(set_ or ())), plan, as_json, hardware)
+        options = Options(config, run, store, (*named, *(set_ or ())), plan, as_json, hardware, trust)
         raise typer.Exit(guarded(lambda: execute(recipe, options)))
 
     told = sys.modules["__main__"].__doc__ or recipe.__name__
@@ -84,10 +87,11 @@ def execute(recipe: RecipeFunction, options: Options) -> None:
     """One launch: plan or run, then the report."""
     if options.hardware and not options.plan:
         raise RecipeError("--hardware tells the cost of a plan", remedy="add --plan, or leave --hardware out")
-    settings = load(find_config(options.config), options.changes)
+    settings = load(find_config(options.config), options.changes, trusted=options.trusted)
     launch = capture(options.run or settings.name, settings.resolved())
     announce(settings, planning=options.plan)
-    with Lab(settings, opened(options.store, options.plan), launch, planning=options.plan) as lab:
+    store = opened(options.store, options.plan)
+    with Lab(settings, store, launch, planning=options.plan, trusted=options.trusted) as lab:
         lab.folder = options.store.parent  # a plan's store may have no file yet
         compare_dtype(lab)
         recipe(lab, settings)

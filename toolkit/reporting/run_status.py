@@ -94,6 +94,12 @@ def status_of(store: Store, run: str = "") -> Status:
     )
 
 
+def is_trained(store: Store, status: Status, iterations: int) -> bool:
+    """Whether the newest launch has come to the run's last model, by its steps."""
+    sql = "SELECT count(*) AS n FROM step WHERE launch = ? AND stage = 'train' AND stats->>'name' = ?"
+    return bool(store.query(sql, [status.launch, f"M_{iterations}"])[0]["n"])
+
+
 def newest_launch(store: Store) -> str:
     """The launch that a living writer belongs to: one process writes at a time, and each begins with its launch."""
     return str(store.query("SELECT arg_max(id, position) AS id FROM launch")[0]["id"])

@@ -19,9 +19,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit import config
+from toolkit.child_process import PYTHON, outside
+from toolkit.consent import SCRIPTED
 from toolkit.errors import TrainerError
 from toolkit.extras import INSTALL
 from toolkit.precision import BFLOAT16, FLOAT16, FLOAT32, resolve_device, resolve_dtype
+from toolkit.training import scripted
 
 SUPPORTED = ("0.11.2",)
 Values = dict[str, str | float | bool | tuple[str, ...]]
@@ -88,8 +91,11 @@ class TrainerJob:
         return resolve_dtype(self.trainer.dtype, self.device)
 
     @property
-    def python(self) -> str:
-        return self.trainer.python or sys.executable
+    def interpreter(self) -> tuple[str, ...]:
+        """What runs OpenRLHF's modules: a Python, or for the demo the stand-in in this package."""
+        if self.trainer.python == SCRIPTED:
+            return (*PYTHON, str(Path(scripted.__file__).resolve()))
+        return (self.trainer.python or sys.executable,)
 
 
 def learning_rate(settings: config.Optimization, trainer: config.Trainer) -> float:
@@ -203,7 +209,14 @@ def merge_command(job: TrainerJob) -> list[str]:
     options = _launcher_options(job)
     paths = {"model_path": job.policy, "lora_path": job.trained, "output_path": job.output}
     dtype = ["--ds.param_dtype=fp16"] if job.dtype == FLOAT16 else []
-    return [job.python, str(LAUNCHER), *options, MERGE, *(f"--{name}={path}" for name, path in paths.items()), *dtype]
+    return [
+        *job.interpreter,
+        str(LAUNCHER),
+        *options,
+        MERGE,
+        *(f"--{name}={path}" for name, path in paths.items()),
+        *dtype,
+    ]
 
 
 def command(job: TrainerJob) -> list[str]:
@@ -225,7 +238,7 @@ def command(job: TrainerJob) -> list[str]:
         ]
     options.append(f"--toolkit.watch={os.getpid()}")
     alone = job.device == "cpu" and job.processes == 1
-    start = [job.python] if alone else [*_deepspeed(job), "--master_port", str(free_port())]
+    start = list(job.interpreter) if alone else [*_deepspeed(job), "--master_port", str(free_port())]
     return [*start, str(LAUNCHER), *options, job.module, *arguments(job)]
 
 
@@ -237,7 +250,8 @@ def _launcher_options(job: TrainerJob) -> list[str]:
 
 def environment(job: TrainerJob) -> dict[str, str]:
     """The trainer's environment: this process's, without the hub, and for one process on a CPU as rank 0 of 1."""
-    variables = dict(os.environ)
+    variables = outside()
+    variables.setdefault("DS_ENV_FILE", str(Path.home() / ".deepspeed_env"))  # else one in the current folder counts
     variables |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     variables |= {"PYTHONUNBUFFERED": "1", "HF_DATASETS_CACHE": str(job.log_dir / "datasets")}
     if job.device == "cpu":
@@ -279,6 +293,8 @@ def free_port() -> int:
 
 
 def _installed(python: str) -> str:
+    if python == SCRIPTED:
+        return SUPPORTED[0]
     if not python:
         try:
             return importlib.metadata.version("openrlhf")
@@ -286,7 +302,8 @@ def _installed(python: str) -> str:
             return ""
     ask = "import importlib.metadata as m; print(next((d.version for d in m.distributions(name='openrlhf')), ''))"
     try:
-        answer = subprocess.run([python, "-c", ask], capture_output=True, text=True, timeout=60, check=True)
+        command = [python, "-c", ask]
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=outside())
     except (OSError, subprocess.SubprocessError) as error:
         raise TrainerError(
             f"trainer.python = {python!r} does not run: {error}",
@@ -297,7 +314,7 @@ def _installed(python: str) -> str:
 
 
 def _deepspeed(job: TrainerJob) -> list[str]:
-    start = [job.python, "-m", "deepspeed.launcher.runner", *job.trainer.launcher]
+    start = [*job.interpreter, "-m", "deepspeed.launcher.runner", *job.trainer.launcher]
     devices = job.processes if job.device == "cpu" else job.trainer.gpus
     return [*start, "--num_gpus", str(devices)] if devices else start  # DeepSpeed's word for CPU processes too
 

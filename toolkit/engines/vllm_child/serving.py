@@ -23,6 +23,7 @@ DRAWS = "sampling:SeededDraws"  # beside this file, which is no package in the c
 
 def main() -> None:
     die_with_parent()
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))  # PYTHONSAFEPATH keeps it out
     out = own_output()
     settings = json.loads(sys.stdin.readline())
     from vllm import LLM

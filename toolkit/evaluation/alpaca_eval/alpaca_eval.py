@@ -11,6 +11,7 @@ A judge of one's own is marked: its win rates say nothing beside the public boar
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -44,6 +45,7 @@ from toolkit.safe_text import one_line
 
 TASK = "alpaca_eval"
 METRIC = "preference"
+_ANNOTATOR = re.compile(r"[\w-][\w.-]*")
 PUBLIC, PRIVATE = "comparable with the public board", "not comparable with the public board"
 REPLY = 300  # characters of a judge's reply that an item keeps
 
@@ -126,6 +128,9 @@ def read_exam(settings: Settings) -> Exam:
 def find_judge(lab: Lab, settings: Settings) -> Judge:
     """The judge that the settings mean; one of our own models is stored. Raises RecipeError."""
     if settings.judge != "local":
+        if not _ANNOTATOR.fullmatch(settings.judge):  # a folder would bring a configuration of its own
+            remedy = "name an annotator of alpaca_eval, or 'local'"
+            raise RecipeError(f"judge = {settings.judge!r} is not a name", where="alpaca_eval", remedy=remedy)
         served, address = settings.judge_model, settings.base_url
         return Judge(settings.judge, None, served, address, settings.key_variable, settings.constrain)
     if not settings.judge_model:

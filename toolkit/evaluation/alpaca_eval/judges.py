@@ -20,6 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from toolkit.consent import announce
 from toolkit.engines.protocol import Completion, Request
 from toolkit.errors import RecipeError
 from toolkit.evaluation.alpaca_eval.process import Child, Job
@@ -81,6 +82,7 @@ class Judge:
         """The key and the address, for the child's environment alone. Raises RecipeError where there is no key."""
         if self.model:
             return {}
+        announce(self.base_url or "https://api.openai.com/v1", self.key_variable)
         key = os.environ.get(self.key_variable, "")
         if not key and not self.base_url:
             raise RecipeError(

@@ -7,7 +7,6 @@ is offline for the hub, and of the environment's keys for chat servers it gets t
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -18,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from toolkit.child_process import outside
 from toolkit.errors import EngineError
 from toolkit.identity import Json
 
@@ -53,6 +53,7 @@ class Child:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=environment(folder, job.variables),
+                cwd=folder,  # its libraries look for settings where they run
                 text=True,
                 encoding="utf-8",
             )
@@ -103,7 +104,7 @@ class Child:
 
 def environment(folder: Path, variables: Mapping[str, str]) -> dict[str, str]:
     """Ours, without other servers' keys and addresses, with the private cache and no hub."""
-    kept = {name: value for name, value in os.environ.items() if name not in _UNWANTED}
+    kept = {name: value for name, value in outside().items() if name not in _UNWANTED}
     home = folder / "huggingface"
     private = {
         "HF_HOME": str(home),

@@ -29,6 +29,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
+from toolkit.consent import is_task_file
 from toolkit.errors import InputError, RecipeError, ToolkitError
 from toolkit.evaluation.answers import Graded, keep
 from toolkit.evaluation.lm_eval.harness import Answerer, cut, graded, ordered
@@ -45,11 +46,11 @@ _KINDS: dict[str, type[Any]] = {"score": Score, "item": Item}
 class Settings:
     """A task and its protocol.
 
-    task: a name of the harness, or a YAML file. data: a file with the questions; a folder with a file for each split,
-    as test.jsonl and train.jsonl; None for the hub. few_shot: None for the task's own number. chat: few-shot examples
-    as turns of a dialogue, all in one turn, or no chat template at all (log-likelihoods only). max_tokens: of an
-    answer, whatever the task says; the harness' default of 256 cuts long reasoning. seed: of the few-shot examples;
-    1234 is the harness' own.
+    task: a name of the harness, or a YAML file, which is a program (consent.py). data: a file with the questions; a
+    folder with a file for each split, as test.jsonl and train.jsonl; None for the hub. few_shot: None for the task's
+    own number. chat: few-shot examples as turns of a dialogue, all in one turn, or no chat template at all
+    (log-likelihoods only). max_tokens: of an answer, whatever the task says; the harness' default of 256 cuts long
+    reasoning. seed: of the few-shot examples; 1234 is the harness' own.
     """
 
     task: str = "gsm8k"
@@ -172,8 +173,11 @@ def _yaml(name: str) -> Path | None:
     from lm_eval.tasks import TaskManager
     from lm_eval.tasks._yaml_loader import load_yaml
 
-    if (given := Path(name).expanduser()).suffix in (".yaml", ".yml"):
+    if is_task_file(name):
+        given = Path(name).expanduser()
         return given if given.is_file() else None
+    if set(name) & set("/\\*?["):  # a path or a pattern would leave the harness' own folder
+        return None
     for path in sorted((Path(lm_eval.__file__).parent / "tasks").rglob(f"{name}.yaml")):
         if load_yaml(path, resolve_func=False).get("task") == name:
             return path
