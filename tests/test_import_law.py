@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "toolkit"
 ORDER = (
     ("safe_text", "errors", "identity", "hardware", "progress"),
-    ("provenance", "child_process"),
+    ("provenance", "child_process", "trust", "safe_files"),
     ("reading", "console", "extras", "consent"),
     ("records",),
     ("config",),

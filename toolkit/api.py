@@ -37,6 +37,7 @@ from toolkit.store.database import Store
 from toolkit.store.serving import DEFAULT, open_reader
 from toolkit.training.supervise import start
 from toolkit.training.train import train
+from toolkit.trust import check_name
 
 if TYPE_CHECKING:
     import datasets
@@ -142,5 +143,6 @@ def open_lab(
     To be opened with `with`: until it closes, this process alone writes the store. trusted: the recipe file and its
     suite may name code and servers.
     """
+    check_name(run, "a run")
     recipe = load(find_config(Path(config)), changes, trusted=trusted)
     return Lab(recipe, Store(Path(store)), capture(run, recipe.resolved()), trusted=trusted)

@@ -31,6 +31,7 @@ from toolkit.safe_text import one_line
 from toolkit.store.database import Store
 from toolkit.store.launches import begin
 from toolkit.store.serving import Server
+from toolkit.trust import inside
 
 Answerable = TypeVar("Answerable", Response, Judgment, Comparison, Metric)
 TRUSTING = "warning: trust_remote_code is on: code that lies beside a model's weights runs as you"
@@ -128,7 +129,7 @@ class Lab:
 
     def path(self, model: Model) -> Path:
         """Where the checkpoint lies: trained ones beside the store, base models where they were found."""
-        return self.folder / model.path
+        return inside(self.folder, model.path, model.name) if model.training else self.folder / model.path
 
     def unchanged(self, model: Model) -> Path:
         """Where the checkpoint lies, complete, with the weights and template it was stored with. Raises InputError."""

@@ -120,7 +120,7 @@ def test_the_shell_takes_statements_over_several_lines_and_goes_on_after_an_erro
         (["query", "run_curve", "M_2"], 2, "is not name=value"),
         (["diff", "anchored", "nothing"], 3, "no pair set 'nothing'"),
         (["pairs", "guided@9"], 3, "guided@1, guided@2"),
-        (["tag", "guided@1", "7"], 3, "no name for a set or a tag"),
+        (["tag", "guided@1", "7"], 3, "cannot be the name of a set or a tag"),
         (["lineage", "nobody"], 3, "nothing in the store is called 'nobody'"),
     ],
 )

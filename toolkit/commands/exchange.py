@@ -16,8 +16,9 @@ from toolkit.exchange.exporting import export_pairs
 from toolkit.exchange.importing import import_pairs
 from toolkit.pairs import filters
 from toolkit.pairs.overlap import EvalSet, eval_set, near_report, overlap_report
-from toolkit.pairs.versions import resolve
+from toolkit.pairs.versions import check_name, resolve
 from toolkit.records import Role
+from toolkit.trust import check_label
 
 Evals = Annotated[
     list[str] | None,
@@ -126,6 +127,7 @@ def filter_(
 
 def _import(source: str, name: str, how: tuple[str, str], path: Path, as_json: bool) -> None:
     shape, message = how
+    check_name(name)
     with writing(path, "import", new=True) as (store, launch):
         made, found, aside = import_pairs(store, source, name, launch, shape=shape, message=message)
     known = "is there already as" if found else "is"
@@ -150,6 +152,7 @@ def _import_responses(file: Path, whose: tuple[str, str], path: Path, as_json: b
     model, role = whose
     if role not in ("past", "present", "future", "unknown"):
         raise RecipeError(f"--role {role!r}", remedy="one of past, present, future, unknown")
+    check_label(model, "a model", "--model")
     named: Role = role  # type: ignore[assignment]
     with writing(path, "import-responses", new=True) as (store, launch):
         counts = published.import_responses(store, file, model, named, launch)
@@ -157,12 +160,14 @@ def _import_responses(file: Path, whose: tuple[str, str], path: Path, as_json: b
 
 
 def _import_scores(file: Path, judge: str, path: Path, as_json: bool) -> None:
+    check_label(judge, "a judge", "--judge")
     with writing(path, "import-scores") as (store, launch):
         counts = published.import_scores(store, file, judge, launch)
     _told(f"scores by {judge}", counts, as_json)
 
 
 def _pair(name: str, roles: published.Roles, judge: str, path: Path, as_json: bool) -> None:
+    check_name(name)
     with writing(path, "pair") as (store, launch):
         made = published.pair_published(store, name, roles, judge, launch)
     row = {"set": made.id, "pairs": len(made.pairs), "without": len(made.drops), "fingerprint": made.fingerprint}
@@ -179,6 +184,8 @@ def _overlap(reference: str, evals: Sequence[str], path: Path, as_json: bool, wi
 def _filter(reference: str, chosen: Sequence[filters.Filter], name: str | None, path: Path, as_json: bool) -> None:
     if not chosen:
         raise RecipeError("no filter was named", remedy="for example --min-gap 0.5, --finished or --eval human_eval")
+    if name:
+        check_name(name)
     with writing(path, "filter") as (store, launch):
         before = resolve(store, reference)
         made = filters.apply(store, before.id, chosen, name, launch)

@@ -5,6 +5,7 @@ Nothing else of the toolkit sends anything anywhere. Repositories are private un
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import tempfile
 from pathlib import Path
@@ -15,15 +16,20 @@ import typer
 from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end, reading, say, writing
 from toolkit.commands.judges import stored_model
 from toolkit.commands.sets import Reference
+from toolkit.engines.checkpoint import promote
 from toolkit.errors import InputError
+from toolkit.errors import writing as file_errors
 from toolkit.exchange import card
-from toolkit.exchange.checkpoints import check_checkpoint, export_checkpoint
+from toolkit.exchange.checkpoints import NAME as SEAL
+from toolkit.exchange.checkpoints import Sealed, check_checkpoint, export_checkpoint, refuse_existing
 from toolkit.exchange.exporting import export_pairs
 from toolkit.exchange.hub import download, upload
 from toolkit.exchange.importing import import_pairs
 from toolkit.exchange.manifest import read_manifest
 from toolkit.pairs.versions import check_name, resolve
 from toolkit.records import Model
+from toolkit.safe_files import PREFIX, locked, scratch
+from toolkit.trust import copy_file, inside
 
 ModelName = Annotated[str, typer.Argument(help="A stored model: its name, RUN/NAME or id.")]
 Repo = Annotated[str, typer.Argument(help="OWNER/NAME on the hub.")]
@@ -84,7 +90,8 @@ def _exported(name: str, target: Path, path: Path) -> tuple[Model, Path]:
         if model is None:
             raise InputError(f"no stored model is called {name!r}", remedy="`toolkit sql 'FROM models'` lists them")
         text = model_card(store, model, path.parent)
-    return model, export_checkpoint(model, path.parent / model.path, target, text)
+    source = inside(path.parent, model.path, model.name) if model.training else path.parent / model.path
+    return model, export_checkpoint(model, source, target, text)
 
 
 def _export_model(name: str, target: Path, path: Path, as_json: bool) -> None:
@@ -111,8 +118,8 @@ def _push(reference: str, where: tuple[str, bool], path: Path, as_json: bool) ->
 
 def _push_model(name: str, where: tuple[str, bool], path: Path, as_json: bool) -> None:
     repo, public = where
-    with tempfile.TemporaryDirectory(prefix=".push-", dir=path.parent) as made:  # a checkpoint may not fit into /tmp
-        model, folder = _exported(name, Path(made) / "model", path)
+    with scratch(path.parent, "push") as made:  # a checkpoint may not fit into /tmp
+        model, folder = _exported(name, made / "model", path)
         url = upload(folder, repo, "model", public=public, message=f"{model.name} ({model.id})")
     row = {"model": model.id, "name": model.name, "weights": model.weights, "repo": repo, "url": url, "public": public}
     say(f"{model.name} ({model.id}) in {repo}: {url}", row, as_json=as_json)
@@ -132,15 +139,33 @@ def _pull(what: tuple[str, str], name: str, path: Path, as_json: bool) -> None:
     say(f"{repo} {known} {made.id}: {len(made.pairs)} pairs, fingerprint {made.fingerprint}", row, as_json=as_json)
 
 
+def _pulled(repo: str, revision: str, target: Path) -> Sealed:
+    """Download, check, and keep what the seal names alone. A download that broke off goes on at the next call."""
+    refuse_existing(target)
+    key = hashlib.sha256(f"{repo} {revision} {target.name}".encode()).hexdigest()
+    partial = target.parent / f"{PREFIX}download-{key}"
+    download(repo, "model", partial, revision)
+    sealed = check_checkpoint(partial)
+    with scratch(target.parent, "pull") as aside:
+        made = aside / "new"
+        made.mkdir()
+        for name in (*sealed.files, SEAL, card.NAME):
+            if (partial / name).is_symlink():
+                copy_file(partial, name, made / name)
+            elif (partial / name).is_file():
+                (partial / name).rename(made / name)
+        promote(made, target)
+    shutil.rmtree(partial)
+    return sealed
+
+
 def _pull_model(what: tuple[str, str], target: Path, as_json: bool) -> None:
     repo, revision = what
     target = target.expanduser().resolve()
-    if target.exists():
-        raise InputError(f"{target} is there already", remedy="remove it, or name another place")
-    partial = target.with_name(f".{target.name}.partial")  # kept when a download breaks off: the next goes on there
-    download(repo, "model", partial, revision)
-    sealed = check_checkpoint(partial)
-    shutil.rmtree(partial / ".cache", ignore_errors=True)  # huggingface_hub's notes on the download
-    partial.rename(target)
+    refuse_existing(target)
+    with file_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with locked(target.parent):
+            sealed = _pulled(repo, revision, target)
     row = {"model": sealed.model, "name": sealed.name, "weights": sealed.weights, "path": str(target), "repo": repo}
     say(f"{sealed.name} ({sealed.model}) in {target}; use it with --model {target}", row, as_json=as_json)

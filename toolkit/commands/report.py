@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end, reading, say
+from toolkit.trust import output_folder
 
 
 def report(
@@ -30,8 +31,9 @@ def _report(what: tuple[str, Sequence[str]], path: Path, out: Path | None, as_js
     from toolkit.reporting.run_status import status_of
 
     run, against = what
+    folder = out or output_folder(path.parent, "reports")
     with reading(path) as store:
         page = run_page(store, run or status_of(store).run, against)
-    written = [str(file) for file in write_page(page, out or path.parent / "reports")]
+    written = [str(file) for file in write_page(page, folder)]
     told = [f"{page.verdict.verdict}: {page.verdict.headline}", *(f"written: {file}" for file in written)]
     say("\n".join(told), {**asdict(page.verdict), "written": written}, as_json=as_json)

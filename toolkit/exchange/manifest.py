@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from toolkit.errors import InputError
+from toolkit.trust import member
 
 NAME = "manifest.json"
 MAKER = "temporal-toolkit"
@@ -49,7 +50,10 @@ def read_manifest(folder: Path) -> Manifest | None:
             return None
         if missing := {field.name for field in fields(Manifest)} ^ set(data):
             raise InputError(f"other fields than expected: {', '.join(sorted(missing))}", where=path, remedy=remedy)
-        return TypeAdapter(Manifest).validate_python(data)
+        manifest = TypeAdapter(Manifest).validate_python(data)
+        for name in manifest.files:
+            member(folder, name, path)
+        return manifest
     except (ValueError, RecursionError) as error:
         raise InputError(f"the manifest cannot be read: {error}", where=path, remedy=remedy) from error
 

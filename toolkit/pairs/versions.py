@@ -15,16 +15,15 @@ Left out: branches and merges. A set has one line of versions, and any two versi
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from toolkit import trust
 from toolkit.errors import InputError, StoreError
 from toolkit.records import Drop, Pair, PairSet
 from toolkit.store.database import Store
 
-NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 WHOLE_BELOW = 2  # a change is stored as such where the set has more than this many pairs for each changed one
 _FINGERPRINT = (  # identity.fingerprint in SQL
     "sha256('set' || chr(10) || '[' || "
@@ -275,7 +274,5 @@ def _offer(store: Store, name: str | None = None) -> str:
 
 def check_name(name: str) -> None:
     """Raise InputError where a set or a tag cannot be called this."""
-    if not NAME.fullmatch(name) or name.isdigit():
-        raise InputError(
-            f"{name!r} is no name for a set or a tag", remedy="use letters, digits, '_', '.' and '-', a letter first"
-        )
+    if not trust.check_name(name, "a set or a tag")[0].isalpha():
+        raise InputError(f"{name!r} cannot be the name of a set or a tag", remedy="begin it with a letter")

@@ -46,6 +46,7 @@ from toolkit.reporting.plan import left, once, plan_text, told
 from toolkit.reporting.run_report import write_report
 from toolkit.store.database import Store
 from toolkit.store.serving import DEFAULT
+from toolkit.trust import check_name, output_folder
 
 RECIPES: dict[str, RecipeFunction] = {
     function.__name__: function
@@ -89,6 +90,10 @@ def load_comparison(path: Path, changes: Sequence[str] = (), *, trusted: bool = 
         raise RecipeError(f"common = {common!r}", where=path, remedy="make it a table: [common]")
     if not data:
         raise RecipeError("no recipe to compare", where=path, remedy=f"add a table, one of {', '.join(RECIPES)}")
+    check_name(str(name), "a comparison", f"{path}, key 'name'", RecipeError)
+    if name in data:
+        remedy = "change name: both write their report into reports/ under it"
+        raise RecipeError(f"the comparison and one of its recipes have the name {name!r}", where=path, remedy=remedy)
     entries = (_entry(path, table, own, common) for table, own in data.items())
     return Comparison(str(name), equal, tuple(replace(entry, trusted=trusted) for entry in entries))
 
@@ -97,6 +102,7 @@ def _entry(path: Path, table: str, own: Any, common: Mapping[str, Any]) -> Entry
     known = str(own.get("recipe", table)) if isinstance(own, Mapping) else table
     if not isinstance(own, Mapping) or known not in RECIPES:
         raise RecipeError(f"{table!r} is no recipe", where=path, remedy=f"name one of {', '.join(RECIPES)}")
+    check_name(table, "a recipe of a comparison", path, RecipeError)
     fields = _merged(common, {key: value for key, value in own.items() if key != "recipe"})
     return Entry(table, RECIPES[known], parse({**fields, "name": table}, where=f"{path}, table {table!r}"))
 
@@ -159,10 +165,11 @@ def check_equal(comparison: Comparison, budgets: Mapping[str, Mapping[str, int]]
 
 def compare(comparison: Comparison, store: Path, as_json: bool = False) -> Path:
     """Run every recipe that is not finished, and write the report; shown as tables, or as lines of JSON."""
+    reports = output_folder(store.parent, "reports")
     with Store(store) as kept:  # from first to last: a reader that came between two recipes would lock out the next
         launches = [_run(entry, store, as_json) for entry in comparison.entries]
         write = write_comparison if as_json else report_comparison
-        report = write(kept, comparison.name, launches, store.parent / "reports")
+        report = write(kept, comparison.name, launches, reports)
         for row in totals(kept, launches) if as_json else ():
             print(json_line({"comparison": comparison.name, **row}))
         return report
@@ -176,7 +183,7 @@ def _run(entry: Entry, store: Path, as_json: bool) -> Launch:
     with Lab(entry.recipe, Store(store), launch, trusted=entry.trusted) as lab:
         compare_dtype(lab)
         entry.function(lab, entry.recipe)
-        write_report(lab.store, lab.launch, lab.folder / "reports")
+        write_report(lab.store, lab.launch, output_folder(lab.folder, "reports"))
     if as_json:
         _print_steps(entry.name, lab.steps)
     return launch

@@ -33,6 +33,7 @@ from toolkit.reporting.run_report import report_run, write_report
 from toolkit.store.database import Store
 from toolkit.store.serving import DEFAULT
 from toolkit.training.settings import check
+from toolkit.trust import check_name, output_folder
 
 RecipeFunction = Callable[[Lab, Recipe], Model]
 SHIPPED = (Path(__file__).parents[2] / "recipes", Path(__file__).parents[1] / "_recipes")
@@ -88,7 +89,10 @@ def execute(recipe: RecipeFunction, options: Options) -> None:
     if options.hardware and not options.plan:
         raise RecipeError("--hardware tells the cost of a plan", remedy="add --plan, or leave --hardware out")
     settings = load(find_config(options.config), options.changes, trusted=options.trusted)
-    launch = capture(options.run or settings.name, settings.resolved())
+    where = "--run" if options.run else f"{options.config or 'quick'}, key 'name'"
+    run = check_name(options.run or settings.name, "a run", where, RecipeError)
+    reports = output_folder(options.store.parent, "reports")
+    launch = capture(run, settings.resolved())
     announce(settings, planning=options.plan)
     store = opened(options.store, options.plan)
     with Lab(settings, store, launch, planning=options.plan, trusted=options.trusted) as lab:
@@ -101,7 +105,7 @@ def execute(recipe: RecipeFunction, options: Options) -> None:
             costs_told = [cost_text(*_costs(lab, settings, options.hardware))] if options.hardware else []
             print(plan_text(lab.steps), launch_text(lab.steps), *costs_told, sep="\n")
         else:
-            report_run(lab.store, lab.launch, lab.folder / "reports")
+            report_run(lab.store, lab.launch, reports)
             _say_if_nothing_was_left(lab)
 
 
@@ -130,7 +134,8 @@ def compare_dtype(lab: Lab) -> None:
 def find_config(config: Path | None) -> Path:
     """A recipe file: the path as given, or a shipped recipe of this name; 'quick' where none is named."""
     wanted = config or Path("quick")
-    places = [wanted, *(folder / f"{wanted.stem}.toml" for folder in SHIPPED)]
+    shipped_places = [folder / f"{wanted.stem}.toml" for folder in SHIPPED]
+    places = [wanted, *shipped_places] if config else shipped_places  # a file called quick here is not asked for
     if found := next((place for place in places if place.is_file()), None):
         return found
     shipped = sorted({path.stem for folder in SHIPPED for path in folder.glob("*.toml")})
@@ -147,7 +152,7 @@ def opened(store: Path, plan: bool) -> Store:
 def _print_steps(lab: Lab, settings: Recipe, machine: str) -> None:
     """Every step, and every cost on that machine, as a line of JSON; after a run its report is written too."""
     if not lab.planning:
-        write_report(lab.store, lab.launch, lab.folder / "reports")
+        write_report(lab.store, lab.launch, output_folder(lab.folder, "reports"))
     for step in lab.steps:
         print(json_line({"run": lab.launch.run, **vars(step)}))
     for cost in _costs(lab, settings, machine)[0] if machine else ():

@@ -8,7 +8,9 @@ from typing import Any
 
 from toolkit.provenance import Launch
 from toolkit.reporting.tables import Table, table
+from toolkit.safe_files import write_files
 from toolkit.store.database import Store
+from toolkit.trust import check_name
 
 _NOTES = """What two recipes ask for alike (M_0's answers to a prompt, a judge's verdict on one of them, a training) was
 made once, by the first that asked; "shared" counts it, and "seconds" holds it there. Every set is scored by the judge
@@ -29,10 +31,8 @@ def write_comparison(store: Store, name: str, launches: Sequence[Launch], folder
     """The report as Markdown, named as the comparison."""
     tables = [part.markdown() for part in _tables(store, launches)]
     runs = "".join(f"- [{launch.run}]({launch.run}.md): launch {launch.id}\n" for launch in launches)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{name}.md"
-    path.write_text("\n".join([f"# Comparison {name}\n", *tables, _NOTES, runs]), encoding="utf-8")
-    return path
+    text = "\n".join([f"# Comparison {name}\n", *tables, _NOTES, runs])
+    return write_files(folder, {f"{check_name(name, 'a comparison')}.md": text})[0]
 
 
 def totals(store: Store, launches: Sequence[Launch]) -> list[dict[str, Any]]:

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.engines.scripted import MADE_UP
-from toolkit.errors import writing
 from toolkit.provenance import Launch
 from toolkit.reporting.tables import Table, table
+from toolkit.safe_files import write_files
 from toolkit.store.database import Store
+from toolkit.trust import check_name
 
 
 def report_run(store: Store, launch: Launch, folder: Path) -> Path:
@@ -27,12 +28,9 @@ def report_run(store: Store, launch: Launch, folder: Path) -> Path:
 
 def write_report(store: Store, launch: Launch, folder: Path) -> Path:
     """The report as Markdown, named as the run."""
-    path = folder / f"{launch.run}.md"
+    name = f"{check_name(launch.run, 'a run')}.md"
     tables = [part.markdown() for part in run_tables(store, launch.id)]
-    with writing(path):
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_text("\n".join([_head(launch), *tables, _limits()]), encoding="utf-8")
-    return path
+    return write_files(folder, {name: "\n".join([_head(launch), *tables, _limits()])})[0]
 
 
 def run_tables(store: Store, launch: str) -> list[Table]:

@@ -15,10 +15,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from toolkit.errors import InputError
+from toolkit.errors import InputError, ToolkitError
 from toolkit.extras import INSTALL, need
 from toolkit.provenance import redact
 from toolkit.reporting.run_numbers import RunNumbers
+from toolkit.safe_files import is_recorded, locked, move_in, scratch, sync
+from toolkit.safe_text import one_line
+from toolkit.trust import check_name, output_folder
 
 REMEDIES = {
     "tensorboard": "choose a place that can be written: it is beside the store",
@@ -36,26 +39,44 @@ def send(run: RunNumbers, tracker: str, project: str, folder: Path) -> str:
     try:
         with contextlib.redirect_stdout(sys.stderr):
             return TRACKERS[tracker](run, project, folder)
+    except ToolkitError:
+        raise
     except Exception as error:  # each tracker has its own tree of errors
         (said,) = redact([f"{type(error).__name__}: {error}"])
         raise InputError(f"{tracker} did not take the run: {said}", remedy=REMEDIES[tracker]) from None
 
 
 def _tensorboard(run: RunNumbers, _: str, folder: Path) -> str:
-    """One folder a run; its earlier event files are replaced. No torch is needed for it."""
+    """One folder a run; the event files that the toolkit wrote there are replaced. No torch is needed for it."""
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-    place = folder / "tensorboard" / run.run
-    for old in place.glob("events.out.tfevents.*"):
-        old.unlink()
-    writer = EventFileWriter(str(place))
-    for step, values in run.by_step().items():
-        scalars = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
-        writer.add_event(Event(wall_time=time.time(), step=step, summary=Summary(value=scalars)))
-    writer.close()
+    place = output_folder(folder, "tensorboard", check_name(run.run, "a run"))
+    place.mkdir(parents=True, exist_ok=True)
+    with locked(place), scratch(folder, "events") as aside:
+        writer = EventFileWriter(str(aside))
+        for step, values in run.by_step().items():
+            scalars = [Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
+            writer.add_event(Event(wall_time=time.time(), step=step, summary=Summary(value=scalars)))
+        writer.close()
+        replace_events(aside, place)
     return f"tensorboard --logdir {place.parent}"
+
+
+def replace_events(aside: Path, place: Path) -> None:
+    """Move the new event files in, then remove the earlier ones that the toolkit wrote and nobody changed since."""
+    new = sorted(path.name for path in aside.iterdir())
+    for name in new:
+        sync(aside / name)
+    earlier = [path for path in sorted(place.glob("events.out.tfevents.*")) if path.name not in new]
+    old = [path for path in earlier if is_recorded(path)]
+    move_in(aside, place, new)
+    for path in old:
+        path.unlink()
+    for path in earlier:
+        if path not in old:
+            print(f"left alone, not written by the toolkit: {one_line(str(path))}", file=sys.stderr)
 
 
 def _wandb(run: RunNumbers, project: str, folder: Path) -> str:
@@ -64,6 +85,7 @@ def _wandb(run: RunNumbers, project: str, folder: Path) -> str:
 
     quiet = wandb.Settings(console="off", disable_git=True, disable_code=True, save_code=False, silent=True)
     about = {"launch": run.launch, **run.settings}
+    output_folder(folder, "wandb")
     folder.mkdir(parents=True, exist_ok=True)
     with wandb.init(project=project, name=run.run, config=about, dir=str(folder), settings=quiet) as opened:
         for step, values in run.by_step().items():

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import shlex
 import time
 from collections import Counter
@@ -28,9 +29,11 @@ from toolkit.precision import BFLOAT16, resolve_device, resolve_dtype
 from toolkit.progress import Progress
 from toolkit.provenance import redact
 from toolkit.records import Model, Training
+from toolkit.safe_files import write_synced
 from toolkit.training.gate import GateReport, Row, check_share, effective_batch, export_answer, gate
 from toolkit.training.process import TrainerJob, run_trainer
 from toolkit.training.settings import command, learning_rate, of_machine
+from toolkit.trust import refuse_links
 
 
 @dataclass(frozen=True)
@@ -105,7 +108,11 @@ def _known(lab: Lab, training: Training) -> Model | None:
 def _adopted(lab: Lab, training: Training, task: Task) -> Model:
     final, work = (lab.folder / place / training.id for place in ("models", "trainings"))
     with writing(work), _alone(work):
-        outcome = _left(final) if checkpoint.is_trained(final) else _make(lab, task, work, final)
+        if checkpoint.is_trained(final):
+            outcome = _left(final)
+        else:
+            checkpoint.refuse_existing(final)  # before hours of training
+            outcome = _make(lab, task, work, final)
     return _store(lab, training, task, outcome)
 
 
@@ -113,7 +120,8 @@ def _adopted(lab: Lab, training: Training, task: Task) -> Model:
 def _alone(work: Path) -> Iterator[None]:
     """No other process trains there meanwhile: stores in one folder share it, and their runs may ask for the same."""
     work.mkdir(parents=True, exist_ok=True)
-    with (work / "lock").open("w") as file:
+    refuse_links(work)  # of a stranger's folder: the hand-off and the logs would be written through them
+    with os.fdopen(os.open(work / "lock", os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o666), "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
@@ -162,7 +170,8 @@ def _make(lab: Lab, task: Task, work: Path, final: Path) -> Outcome:
         checkpoint.verify(job.output)
         weights = checkpoint.weights_digest(job.output)
     outcome = Outcome(len(report.kept), batch, unseen, result.seconds, [dict(step) for step in result.steps], weights)
-    (job.output / checkpoint.OUTCOME).write_text(json.dumps(asdict(outcome)), encoding="utf-8")
+    (job.output / checkpoint.OUTCOME).unlink(missing_ok=True)
+    write_synced(job.output / checkpoint.OUTCOME, json.dumps(asdict(outcome)))
     final.parent.mkdir(parents=True, exist_ok=True)
     with lab.timing("check_seconds"):
         checkpoint.promote(job.output, final)

@@ -18,6 +18,7 @@ from pathlib import Path
 from toolkit.reporting.board.cells import Cell, Column
 from toolkit.reporting.board.leaderboard import Board, Row, heads, merged
 from toolkit.reporting.tables import Table
+from toolkit.safe_files import write_files
 from toolkit.safe_text import in_markdown
 
 LEGEND = (
@@ -41,11 +42,7 @@ _SORT = (
 def write_board(board: Board, folder: Path, name: str = "leaderboard") -> list[Path]:
     """The four files; their paths."""
     makers: dict[str, Callable[[Board], str]] = {"md": markdown, "csv": comma, "json": as_json, "html": page}
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{name}.{suffix}" for suffix in makers]
-    for path, make in zip(paths, makers.values(), strict=True):
-        path.write_text(make(board), encoding="utf-8")
-    return paths
+    return write_files(folder, {f"{name}.{suffix}": make(board) for suffix, make in makers.items()})
 
 
 def table_of(board: Board) -> Table:

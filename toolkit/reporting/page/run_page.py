@@ -6,7 +6,6 @@ Markdown. Left out: the pair browser (analysis/), and runs of several stores on 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +20,9 @@ from toolkit.reporting.page.pairs import distributions, examples, yields
 from toolkit.reporting.page.parts import Page, Scope, Section, ask, quoted
 from toolkit.reporting.page.training import training
 from toolkit.reporting.run_report import made_by
+from toolkit.safe_files import write_files
 from toolkit.store.database import Store
+from toolkit.trust import file_stem
 
 _RUNS = """SELECT DISTINCT l.run FROM launch l JOIN step s ON s.launch = l.id
 WHERE s.stage IN ('pair', 'demonstrate', 'train') ORDER BY l.run"""
@@ -67,12 +68,8 @@ def run_page(store: Store, run: str, against: Sequence[str] = ()) -> Page:
 
 def write_page(page: Page, folder: Path) -> list[Path]:
     """The page as HTML and as Markdown; their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
-    name = re.sub(r"[^\w.-]", "_", page.run)
-    paths = [folder / f"report-{name}.html", folder / f"report-{name}.md"]
-    for path, text in zip(paths, (as_html(page), as_markdown(page)), strict=True):
-        path.write_text(text, encoding="utf-8")
-    return paths
+    name = f"report-{file_stem(page.run)}"
+    return write_files(folder, {f"{name}.html": as_html(page), f"{name}.md": as_markdown(page)})
 
 
 def _sets(store: Store, run: str) -> tuple[dict[str, object], ...]:
