@@ -11,8 +11,10 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "toolkit"
 ORDER = (
-    ("safe_text", "errors", "identity", "hardware", "progress"),
-    ("provenance", "reading", "console", "extras"),
+    ("safe_text", "secret_patterns", "identity", "hardware", "progress"),
+    ("redaction",),
+    ("errors",),
+    ("provenance", "reading", "console", "extras", "argument_secrets"),
     ("records",),
     ("config",),
     ("precision",),

@@ -19,9 +19,10 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from toolkit.argument_secrets import refuse_secrets
 from toolkit.errors import RecipeError
-from toolkit.provenance import SECRET_NAME
 from toolkit.records import Sampling
+from toolkit.redaction import SECRET_NAME
 
 Dtype = Literal["auto", "bfloat16", "float16", "float32"]
 
@@ -275,11 +276,13 @@ class Recipe(Section):
 
 
 def load(path: Path, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe in this TOML file with `key.subkey=value` overrides. Raises RecipeError."""
+    """The recipe in this TOML file with `key.subkey=value` overrides, to be started. Raises RecipeError."""
     data = read_toml(path)
     for change in overrides:
         override(data, change)
-    return parse(data, where=path)
+    recipe = parse(data, where=path)
+    refuse_secrets(recipe.resolved())
+    return recipe
 
 
 def read_toml(path: Path) -> dict[str, Any]:

