@@ -11,9 +11,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "toolkit"
 ORDER = (
-    ("safe_text", "errors", "identity", "hardware", "progress"),
+    ("safe_text", "secret_patterns", "identity", "hardware", "progress"),
+    ("redaction",),
+    ("errors",),
     ("provenance", "child_process", "trust", "safe_files"),
-    ("reading", "console", "extras", "consent"),
+    ("reading", "console", "extras", "consent", "argument_secrets"),
     ("records",),
     ("config",),
     ("precision",),

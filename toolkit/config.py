@@ -19,10 +19,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from toolkit.argument_secrets import refuse_secrets
 from toolkit.consent import check_recipe
 from toolkit.errors import RecipeError
-from toolkit.provenance import SECRET_NAME
 from toolkit.records import Sampling
+from toolkit.redaction import SECRET_NAME
 
 SHORT = {"bf16": "bfloat16", "fp16": "float16", "half": "float16", "float": "float32"}  # PyTorch's and OpenRLHF's words
 Dtype = Annotated[
@@ -295,7 +296,7 @@ class Recipe(Section):
 
 
 def load(path: Path, overrides: Sequence[str] = (), *, trusted: bool = False) -> Recipe:
-    """The recipe in this TOML file with `key.subkey=value` overrides. Raises RecipeError.
+    """The recipe in this TOML file with `key.subkey=value` overrides, to be started. Raises RecipeError.
 
     trusted: the file may name code and servers, as --trust allows; overrides may at any time.
     """
@@ -303,7 +304,9 @@ def load(path: Path, overrides: Sequence[str] = (), *, trusted: bool = False) ->
     check_recipe(data, overrides, path, trusted=trusted)
     for change in overrides:
         override(data, change)
-    return parse(data, where=path)
+    recipe = parse(data, where=path)
+    refuse_secrets(recipe.resolved())
+    return recipe
 
 
 def read_toml(path: Path) -> dict[str, Any]:

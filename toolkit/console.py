@@ -12,12 +12,14 @@ import json
 import os
 import select
 import sys
+import traceback
 from collections.abc import Callable
+from types import TracebackType
 
 import typer
 
 from toolkit.errors import FULL, INTERRUPTED, UNREAD, InputError, OutputError, ToolkitError, exit_codes
-from toolkit.provenance import hidden
+from toolkit.redaction import hidden
 from toolkit.safe_text import lines
 
 WIDTH = 120  # columns of help at most; a pipe gets 80
@@ -66,6 +68,7 @@ def told_codes() -> str:
 def guarded(action: Callable[[], None]) -> int:
     """The exit code of an action: 0, an error's own, or what a shell would say; errors are printed, not raised."""
     _spell_what_cannot_be_shown()
+    sys.excepthook = _print_traceback
     try:
         action()
         if sys.stdout:  # none where it was closed before the start
@@ -103,8 +106,13 @@ def _unusable(error: OSError | RuntimeError) -> ToolkitError | None:
 
 
 def _print_error(error: ToolkitError) -> None:
-    """It may quote what a model or a file said, or a server that repeats the key it was given."""
-    print(f"\nerror: {lines(hidden(str(error)))}", file=sys.stderr)
+    """It may quote what a model or a file wrote; secrets are out of it already."""
+    print(f"\nerror: {lines(str(error))}", file=sys.stderr)
+
+
+def _print_traceback(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Of a fault of ours. The error may quote the address or the argument that it was raised for."""
+    print(hidden("".join(traceback.format_exception(kind, error, trace))), file=sys.stderr, end="")
 
 
 def _spell_what_cannot_be_shown() -> None:

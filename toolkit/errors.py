@@ -11,7 +11,8 @@
     ├── TrainerError        8
     └── OutputError         9
 
-A message has three parts: what is wrong with which value, where it stands, and the remedy.
+A message has three parts: what is wrong with which value, where it stands, and the remedy. It may quote a file, a child
+or a server that repeats a key, so secrets are taken out of every part, here and once for all.
 The command line prints the message without a traceback and exits with the class's code; `exit_codes()` says what each
 code means, and `toolkit --help` prints it.
 """
@@ -23,6 +24,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from toolkit.redaction import hidden
+
 FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT}
 INTERRUPTED, UNREAD = 130, 141  # as shells count them: 128 and the number of SIGINT, of SIGPIPE
 
@@ -33,12 +36,12 @@ class ToolkitError(Exception):
     exit_code, meaning = 1, "a fault of the toolkit itself, with a traceback"
 
     def __init__(self, problem: str, *, remedy: str, where: object = "") -> None:
-        self.problem, self.where, self.remedy = problem, str(where), remedy
-        parts = [problem]
+        self.problem, self.where, self.remedy = hidden(problem), hidden(str(where)), hidden(remedy)
+        parts = [self.problem]
         if self.where:
             parts.append(f"  where:  {self.where}")
-        if remedy:
-            parts.append(f"  remedy: {remedy}")
+        if self.remedy:
+            parts.append(f"  remedy: {self.remedy}")
         super().__init__("\n".join(parts))
 
 

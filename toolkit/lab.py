@@ -27,6 +27,7 @@ from toolkit.precision import FLOAT32, computes, resolve_recipe, rounding, warni
 from toolkit.progress import Progress
 from toolkit.provenance import Launch
 from toolkit.records import Comparison, Judgment, Metric, Model, Response
+from toolkit.redaction import hidden, redact_mapping
 from toolkit.safe_text import one_line
 from toolkit.store.database import Store
 from toolkit.store.launches import begin
@@ -231,9 +232,10 @@ class Lab:
         self.foreseen |= wanted
 
     def note(self, step: Step) -> None:
-        """Keep what a verb call did."""
+        """Keep what a verb call did. A label may name a model by its address."""
         measured = {name: round(value, 3) for name, value in self._measured.items()}
-        step = replace(step, stats={**step.stats, **measured})
+        stats = {**redact_mapping(step.stats), **measured}
+        step = replace(step, label=hidden(step.label), subject=hidden(step.subject), stats=stats)
         self._measured.clear()
         self.steps.append(step)
         if not self.planning:

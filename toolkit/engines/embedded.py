@@ -19,6 +19,7 @@ from toolkit.child_process import PYTHON, environment
 from toolkit.engines import checkpoint
 from toolkit.errors import InputError
 from toolkit.extras import INSTALL
+from toolkit.redaction import hidden
 from toolkit.safe_files import locked, scratch
 
 NAME = "smollm2-135m-instruct"
@@ -85,7 +86,7 @@ def _convert_apart(source: Path, target: Path) -> None:
     command = [*PYTHON, "-m", __name__, str(source.absolute()), str(target.absolute())]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=target, env=environment())
     if done.returncode:
-        words = "\n    ".join(done.stderr.strip().splitlines()[-5:])
+        words = "\n    ".join(hidden(done.stderr).strip().splitlines()[-5:])
         raise InputError(
             f"{NAME} could not be prepared: {words}",
             where=source,

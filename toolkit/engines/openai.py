@@ -26,8 +26,8 @@ from toolkit.consent import announce
 from toolkit.engines.checkpoint import is_trained
 from toolkit.engines.protocol import Completion, Request
 from toolkit.errors import EngineError, RecipeError
-from toolkit.provenance import hidden
 from toolkit.records import Finish, Sampling
+from toolkit.redaction import MASK, SHORTEST, hidden
 
 Message = Mapping[str, str]
 TOP_LOGPROBS = 20  # the most that servers give by default
@@ -103,7 +103,7 @@ class OpenAIEngine:
             reply = self._client.completions.create(
                 model=self._model, prompt=list(request.tokens), seed=request.seed, **asked
             )
-            return _scores(request, reply) if request.score_tokens else _text(request, reply)
+            return _scores(request, reply) if request.score_tokens else _text(request, reply, self._client.api_key)
 
 
 def complete_chats(
@@ -111,6 +111,7 @@ def complete_chats(
 ) -> Iterator[Completion]:
     """The served model's reply to every conversation, as they finish. Raises EngineError."""
     client = _client(settings, key_variable)
+    key = client.api_key
 
     def one(request: ChatRequest) -> Completion:
         sampling = request.sampling
@@ -125,7 +126,8 @@ def complete_chats(
             )
             choice = reply.choices[0]
             finish: Finish = "length" if choice.finish_reason == "length" else "stop"
-            return Completion(request.id, choice.message.content or "", int(reply.usage.completion_tokens), finish)
+            text = _without(key, choice.message.content or "")  # a server may repeat the key that it was sent
+            return Completion(request.id, text, int(reply.usage.completion_tokens), finish)
 
     yield from _side_by_side(one, requests, settings.max_num_seqs)
     client.close()
@@ -170,10 +172,15 @@ def _boundary(settings: Settings, what: str) -> Iterator[None]:
         ) from error
 
 
-def _text(request: Request, reply: Any) -> Completion:
+def _without(key: str, text: str) -> str:
+    """What a server wrote, which may repeat the key that it was sent."""
+    return text.replace(key, MASK) if len(key) >= SHORTEST else text
+
+
+def _text(request: Request, reply: Any, key: str) -> Completion:
     choice = reply.choices[0]
     finish: Finish = "length" if choice.finish_reason == "length" else "stop"
-    return Completion(request.id, str(choice.text), int(reply.usage.completion_tokens), finish)
+    return Completion(request.id, _without(key, str(choice.text)), int(reply.usage.completion_tokens), finish)
 
 
 def _scores(request: Request, reply: Any) -> Completion:

@@ -32,6 +32,7 @@ from toolkit.engines.protocol import Completion, Engine, Request, Starting
 from toolkit.engines.vllm import START_SECONDS
 from toolkit.errors import EngineError
 from toolkit.precision import resolve_device, resolve_dtype
+from toolkit.redaction import hidden
 
 HAND_ON_SECONDS = 0.1  # finished completions wait no longer than this for others to travel with
 CLOSE_SECONDS = 10.0
@@ -194,7 +195,7 @@ class RayEngine:
         return list(job.unfinished.values())
 
     def _gave_up(self, problem: str, error: Exception | None) -> EngineError:
-        lines = [line for line in str(error or "left unanswered").splitlines() if line.strip()]
+        lines = [line for line in hidden(str(error or "left unanswered")).splitlines() if line.strip()]
         words = "\n    ".join(line[:300] for line in lines[-LAST_LINES:])
         return EngineError(
             f"{problem} on Ray; the last worker's words:\n    {words}",

@@ -26,6 +26,7 @@ from toolkit.engines.protocol import Completion, Likelihood, Request
 from toolkit.errors import EngineError
 from toolkit.extras import need
 from toolkit.precision import resolve_device, resolve_dtype
+from toolkit.redaction import hidden, redact_file
 
 START_SECONDS = 1200.0  # a large model on a slow disk; the wait ends at once where the process dies
 CLOSE_SECONDS = 10.0
@@ -92,7 +93,9 @@ class VllmEngine:
         self._send({"swap": str(path.absolute())})
         differs = self._receive(START_SECONDS)["differs"]
         if differs:
-            print(f"a new vLLM is started, the running one did not take the weights: {differs}", file=sys.stderr)
+            print(
+                f"a new vLLM is started, the running one did not take the weights: {hidden(differs)}", file=sys.stderr
+            )
         else:
             self.path = path
         return not differs
@@ -112,7 +115,9 @@ class VllmEngine:
             self._process.kill()
             self._process.wait()
         self._folder.cleanup()
-        if not self._keep_log:
+        if self._keep_log and self.log.exists():
+            redact_file(self.log)
+        else:
             self.log.unlink(missing_ok=True)
 
     def _listen(self) -> None:
@@ -149,8 +154,8 @@ class VllmEngine:
 
     def _died(self) -> EngineError:
         code = self._process.wait()
-        told = _last_words(self.log.read_text(encoding="utf-8", errors="replace"))
         self._keep_log = True
+        told = _last_words(redact_file(self.log))
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
         remedy = "run again: finished answers are stored; on too little memory lower engine.max_num_seqs"
         return EngineError(f"vLLM {how}: " + "\n    ".join(told), where=f"{self.path}; log {self.log}", remedy=remedy)

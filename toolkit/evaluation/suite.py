@@ -31,8 +31,8 @@ from toolkit.evaluation.answers import Graded
 from toolkit.evaluation.human_eval import human_eval
 from toolkit.evaluation.lm_eval import lm_eval
 from toolkit.lab import Lab
-from toolkit.provenance import SECRET_NAME
 from toolkit.records import Model
+from toolkit.redaction import SECRET_NAME
 
 Run = Callable[[Lab, Model, Any], Graded]
 KINDS: Mapping[str, tuple[Run, type[Any]]] = {

@@ -21,6 +21,7 @@ from toolkit.exchange.layouts import EXTRA, INFO, Layout, dataset_info, layout
 from toolkit.exchange.manifest import NAME, Manifest, checksums, read_manifest
 from toolkit.exchange.writing import write_rows
 from toolkit.pairs.versions import Version, resolve, verify
+from toolkit.redaction import hidden, redact_mapping
 from toolkit.safe_files import clear_abandoned, is_recorded, locked, move_in, scratch, sync
 from toolkit.store.database import Store
 
@@ -86,8 +87,8 @@ def _write(store: Store, version: Version, chosen: Layout, place: tuple[Path, st
         pair_set=version.id,
         fingerprint=version.fingerprint,
         rows=version.size,
-        message=version.message,
-        models=store.query(_MODELS, {"version": version.id}),
+        message=hidden(version.message),  # of another's store, where nothing hid it
+        models=[redact_mapping(row) for row in store.query(_MODELS, {"version": version.id})],
         toolkit_version=__version__,
         shape=chosen.shape,
         columns=(*chosen.columns, *EXTRA),

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Literal
 
 from toolkit.errors import InputError, ToolkitError
-from toolkit.provenance import redact
 
 Kind = Literal["dataset", "model"]
 
@@ -50,8 +49,8 @@ def _boundary(repo: str) -> Iterator[None]:
     except ToolkitError:
         raise
     except Exception as error:  # its errors have no common base, and those of the network below it change by version
-        (said,) = redact([f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"])
+        problem = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}"
         raise InputError(
-            f"the hub and {repo}: {said}",
+            f"the hub and {repo}: {problem}",
             remedy="check the name (OWNER/NAME), the network, and who is logged in: HF_TOKEN, or `hf auth login`",
         ) from None

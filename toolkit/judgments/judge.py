@@ -23,8 +23,8 @@ from toolkit.judgments.reward import reward, reward_model
 from toolkit.judgments.rubric import Rubric, load_rubric
 from toolkit.judgments.verdict import parse_verdict
 from toolkit.lab import Lab, Step
-from toolkit.provenance import hidden
 from toolkit.records import Judgment, Model, Prompt, Response
+from toolkit.redaction import hidden
 
 Case = tuple[Judgment, list[dict[str, str]]]  # a request and its conversation
 SCORE_DIGITS = 9  # scores closer than 1e-9 are equal

@@ -22,6 +22,7 @@ from datetime import UTC, datetime
 from toolkit import trust
 from toolkit.errors import InputError, StoreError
 from toolkit.records import Drop, Pair, PairSet
+from toolkit.redaction import hidden
 from toolkit.store.database import Store
 
 WHOLE_BELOW = 2  # a change is stored as such where the set has more than this many pairs for each changed one
@@ -86,7 +87,7 @@ def commit(store: Store, draft: PairSet, launch: str) -> tuple[Version, bool]:
     version = Version(
         f"{draft.name}@{number}", draft.name, number, draft.iteration, fingerprint, size,
         newest.id if newest else None, _write_members(store, f"{draft.name}@{number}", newest, size),
-        draft.message, datetime.now(UTC), launch,
+        hidden(draft.message), datetime.now(UTC), launch,
     )  # fmt: skip
     store.insert("pair_set", [{**vars(version), "created": version.created.isoformat()}])
     return version, False

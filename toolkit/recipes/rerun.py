@@ -22,6 +22,7 @@ from toolkit.provenance import capture
 from toolkit.recipes.compare import RECIPES
 from toolkit.recipes.run import RecipeFunction
 from toolkit.records import Model
+from toolkit.redaction import redact
 from toolkit.store.database import Store
 
 PACKAGE = Path(__file__).parent
@@ -42,7 +43,7 @@ def command_of(arguments: Sequence[str]) -> str:
     script = Path(arguments[0])
     module = script.parent.name == PACKAGE.name and script.parent.parent.name == PACKAGE.parent.name
     start = ["python", "-m", f"toolkit.recipes.{script.stem}"] if module else ["python", str(script)]
-    return shlex.join([*start, *arguments[1:]])
+    return shlex.join([*start, *redact(arguments[1:])])
 
 
 def bases_of(store: Store, steps: Sequence[Mapping[str, Any]]) -> dict[str, Model]:

@@ -14,6 +14,7 @@ from typing import Any
 from toolkit import __version__
 from toolkit.engines import embedded, find
 from toolkit.records import Model
+from toolkit.redaction import redact_mapping
 from toolkit.reporting.board.cells import Column, measured
 from toolkit.reporting.board.leaderboard import heads
 from toolkit.reporting.tables import show, table
@@ -99,7 +100,7 @@ def _lineage(chain: Sequence[Mapping[str, Any]]) -> str:
     if len(chain) == 1:
         return "## Training\n\nNone by the toolkit: this is a base model.\n"
     shown = [{key: row[key] for key in row if key not in ("path", "settings")} for row in chain]
-    settings = json.dumps(json.loads(chain[0]["settings"]), indent=2, sort_keys=True)
+    settings = json.dumps(redact_mapping(json.loads(chain[0]["settings"])), indent=2, sort_keys=True)
     words = "Each model was trained from the one below it; reference is DPO's. Settings of the last training:"
     return f"{table('Training', shown).markdown()}\n{words}\n\n```json\n{settings}\n```\n"
 

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from toolkit.redaction import redact_mapping
 from toolkit.reporting.board.cells import Column
 from toolkit.reporting.board.leaderboard import heads
 from toolkit.reporting.run_status import status_of
@@ -58,7 +59,7 @@ def run_numbers(store: Store, run: str = "") -> RunNumbers:
     status = status_of(store, run)
     found = [*_trainings(store, status.launch), *_sets(store, status.launch), *_scores(store, status.run)]
     kept = tuple(number for number in found if math.isfinite(number.value))
-    return RunNumbers(status.run, status.launch, status.recipe, kept)
+    return RunNumbers(status.run, status.launch, redact_mapping(status.recipe), kept)  # the store may be another's
 
 
 def _trainings(store: Store, launch: str) -> Iterator[Number]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from toolkit.errors import InputError, ToolkitError
 from toolkit.extras import INSTALL, need
-from toolkit.provenance import redact
+from toolkit.redaction import hidden
 from toolkit.reporting.run_numbers import RunNumbers
 from toolkit.safe_files import is_recorded, locked, move_in, scratch, sync
 from toolkit.safe_text import one_line
@@ -38,12 +38,12 @@ def send(run: RunNumbers, tracker: str, project: str, folder: Path) -> str:
         need(tracker, f"log --to {tracker}", tracker)
     try:
         with contextlib.redirect_stdout(sys.stderr):
-            return TRACKERS[tracker](run, project, folder)
+            return hidden(TRACKERS[tracker](run, project, folder))  # a tracking server's address may hold a password
     except ToolkitError:
         raise
     except Exception as error:  # each tracker has its own tree of errors
-        (said,) = redact([f"{type(error).__name__}: {error}"])
-        raise InputError(f"{tracker} did not take the run: {said}", remedy=REMEDIES[tracker]) from None
+        problem = f"{tracker} did not take the run: {type(error).__name__}: {error}"
+        raise InputError(problem, remedy=REMEDIES[tracker]) from None
 
 
 def _tensorboard(run: RunNumbers, _: str, folder: Path) -> str:

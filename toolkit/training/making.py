@@ -27,8 +27,8 @@ from toolkit.identity import Json
 from toolkit.lab import Lab, Step
 from toolkit.precision import BFLOAT16, resolve_device, resolve_dtype
 from toolkit.progress import Progress
-from toolkit.provenance import redact
 from toolkit.records import Model, Training
+from toolkit.redaction import redact, redact_mapping
 from toolkit.safe_files import write_synced
 from toolkit.training.gate import GateReport, Row, check_share, effective_batch, export_answer, gate
 from toolkit.training.process import TrainerJob, run_trainer
@@ -65,7 +65,7 @@ class Task:
         if (dtype := resolve_dtype(recipe.trainer.dtype, recipe.trainer.device)) != BFLOAT16:
             settings["dtype"] = dtype
         if options := {flag: value for flag, value in recipe.trainer.options.items() if not of_machine(flag)}:
-            settings["options"] = options
+            settings["options"] = redact_mapping(options)
         return Training(self.parent.id, self.reference.id if self.reference else None, self.fingerprint, settings)
 
 

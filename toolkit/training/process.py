@@ -1,6 +1,7 @@
 """Runs the trainer in its own process group, follows its step log, and answers for its end.
 
-The trainer's words go to `trainer.log`, its numbers to `steps.jsonl`, both in the job's log_dir. The whole group
+The trainer's words go to `trainer.log`, its numbers to `steps.jsonl`, both in the job's log_dir. The log is for this
+user's eyes alone, and secrets are taken out of it when the trainer ends. The whole group
 ends with this process: at once where this process is interrupted, within a second where it is killed (launcher.py
 watches), except on the other nodes of a hostfile, which the DeepSpeed launcher has to end.
 """
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.errors import TrainerError
-from toolkit.provenance import redact
+from toolkit.redaction import hidden, redact, redact_file
 from toolkit.training.settings import TrainerJob, check_version, command, environment, merge_command
 
 __all__ = ["TrainerJob", "TrainerResult", "run_trainer"]
@@ -92,12 +93,12 @@ def run_trainer(job: TrainerJob, on_step: Callable[[Step], None]) -> TrainerResu
     job.log_dir.mkdir(parents=True, exist_ok=True)
     job.step_log.unlink(missing_ok=True)
     started, log = time.monotonic(), StepLog(job.step_log)
-    with (job.log_dir / "trainer.log").open("w", encoding="utf-8") as words:
-        process = _start(job, words, command(job))
+    process = _start(job, "w", command(job))
     try:
         _follow(process, log, on_step, job)
     finally:
         _end_group(process)
+        redact_file(_log(job))
     _check(process.returncode, log, rows, job)
     if job.lora.rank:
         _merge(job)
@@ -107,23 +108,30 @@ def run_trainer(job: TrainerJob, on_step: Callable[[Step], None]) -> TrainerResu
 
 def _merge(job: TrainerJob) -> None:
     """Merge the saved adapter into a whole checkpoint at `output`, and remove the adapter."""
-    with (job.log_dir / "trainer.log").open("a", encoding="utf-8") as words:
-        process = _start(job, words, merge_command(job))
+    process = _start(job, "a", merge_command(job))
     try:
         process.wait()
     finally:
         _end_group(process)
+        redact_file(_log(job))
     if process.returncode:
         raise _error(f"the adapter was not merged: exit code {process.returncode}", job)
     shutil.rmtree(job.trained)
 
 
-def _start(job: TrainerJob, words: Any, line: list[str]) -> subprocess.Popen[bytes]:
-    print(*redact(line), file=words, flush=True)
+def _log(job: TrainerJob) -> Path:
+    return job.log_dir / "trainer.log"
+
+
+def _start(job: TrainerJob, mode: str, line: list[str]) -> subprocess.Popen[bytes]:
+    _log(job).touch()
+    _log(job).chmod(0o600)
     try:
-        return subprocess.Popen(
-            line, env=environment(job), stdin=subprocess.DEVNULL, stdout=words, stderr=words, start_new_session=True
-        )
+        with _log(job).open(mode, encoding="utf-8") as words:
+            print(*redact(line), file=words, flush=True)
+            return subprocess.Popen(
+                line, env=environment(job), stdin=subprocess.DEVNULL, stdout=words, stderr=words, start_new_session=True
+            )
     except OSError as error:
         raise TrainerError(
             f"the trainer does not start: {error}", where=line[0], remedy="name a working python with trainer.python"
@@ -169,8 +177,8 @@ def _check(code: int, log: StepLog, rows: int, job: TrainerJob) -> None:
 
 
 def _error(problem: str, job: TrainerJob, remedy: str = "") -> TrainerError:
-    log = job.log_dir / "trainer.log"
-    lines = log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n").splitlines()
+    log = _log(job)
+    lines = hidden(log.read_text(encoding="utf-8", errors="replace")).replace("\r", "\n").splitlines()
     told = [line for line in lines if line.strip() and not set(line.split()[-1]) <= {"^", "~"}]
     tail = told[-TAIL_LINES:]
     causes = dict.fromkeys(line for line in told[:-TAIL_LINES] if RAISED.match(line))

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit import config
+from toolkit.argument_secrets import refuse_secrets
 from toolkit.child_process import PYTHON, outside
 from toolkit.consent import SCRIPTED
 from toolkit.errors import TrainerError
@@ -171,6 +172,7 @@ def arguments(job: TrainerJob) -> list[str]:
             where="trainer.options",
             remedy="set the recipe's own field: [training], [sft] or [lora]",
         )
+    refuse_secrets({"trainer": job.trainer.model_dump(mode="json")})  # of a recipe that no command loaded
     values |= job.trainer.options
     return [flag for name, value in values.items() for flag in _flag(name, value)]
 

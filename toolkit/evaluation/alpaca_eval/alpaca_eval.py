@@ -38,9 +38,9 @@ from toolkit.evaluation.answers import Graded, Questions, answers, keep, mean_sc
 from toolkit.extras import need
 from toolkit.identity import Json
 from toolkit.lab import Lab, Step
-from toolkit.provenance import SECRET_NAME
 from toolkit.reading import read_lines
 from toolkit.records import Item, Model, Prompt, Response, Sampling, Score
+from toolkit.redaction import SECRET_NAME
 from toolkit.safe_text import one_line
 
 TASK = "alpaca_eval"

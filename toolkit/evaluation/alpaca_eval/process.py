@@ -20,6 +20,7 @@ from typing import Any
 from toolkit.child_process import outside
 from toolkit.errors import EngineError
 from toolkit.identity import Json
+from toolkit.redaction import hidden
 
 CLOSE_SECONDS = 10.0
 LAST_LINES = 2
@@ -92,7 +93,7 @@ class Child:
 
     def _died(self) -> EngineError:
         code = self._process.wait()
-        lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = hidden(self._log.read_text(encoding="utf-8", errors="replace")).splitlines()
         told = [line[:500] for line in lines if line.strip() and not line.startswith((" ", "Traceback"))]
         return EngineError(
             f"alpaca_eval ended with exit code {code}: " + "\n    ".join(told[-LAST_LINES:]),

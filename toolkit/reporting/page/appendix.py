@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from toolkit.provenance import redact_mapping
+from toolkit.redaction import redact_mapping
 from toolkit.reporting.board.files import LEGEND, table_of
 from toolkit.reporting.board.leaderboard import Board, Row, heads, leaderboard
 from toolkit.reporting.page.parts import Asked, Scope, Section, ask, listed, quoted
