@@ -12,7 +12,8 @@ import pytest
 ROOT = Path(__file__).parents[1] / "toolkit"
 ORDER = (
     ("safe_text", "errors", "identity", "hardware", "progress"),
-    ("provenance", "reading", "console", "extras"),
+    ("provenance",),
+    ("reading", "console", "extras"),
     ("records",),
     ("config",),
     ("precision",),
