@@ -15,6 +15,7 @@ from tests.documents import ROOT, blocks, called, read
 from toolkit.config import Recipe
 from toolkit.errors import InputError, RecipeError
 from toolkit.lab import Lab
+from toolkit.precision import resolve_dtype
 from toolkit.provenance import capture
 from toolkit.recipes.temporal import temporal
 from toolkit.reporting.cost.cost import Cost, cost_text, costs
@@ -27,7 +28,8 @@ Build = Callable[..., Recipe]
 @pytest.fixture
 def build(scripted_recipe: Build) -> Build:
     """The scripted recipe, one iteration, with trainings of two steps: between them lies what one takes."""
-    return lambda **sections: scripted_recipe(**{"iterations": 1, "training": {"epochs": 2}, **sections})
+    own = {"iterations": 1, "training": {"epochs": 2}, "trainer": {"dtype": "auto"}}
+    return lambda **sections: scripted_recipe(**own | sections)
 
 
 @pytest.fixture
@@ -142,7 +144,7 @@ def test_a_row_of_another_model_s_size_is_scaled_by_its_parameters(
     row = {"hardware": "2xcpu", "engine": "openrlhf", "stage": "train", "method": "DPO", "model": "small-100m"}
     row |= {"steps": 4, "requests": 64, "read": 8000, "reused": 0, "written": 0, "seconds": 20.0, "start_seconds": 40.0}
     empty = {**row, "engine": "scripted", "stage": "generate", "method": "", "most": 16, "requests": 0}
-    here = {"dtype": "float32", "source": "our run of May"}
+    here = {"dtype": resolve_dtype("auto", "cpu"), "source": "our run of May"}
     known = {**table(), "measured": [each | here for each in (empty, row)]}
     monkeypatch.setattr("toolkit.reporting.cost.rates.table", lambda: known)
     found = planned(build(model=model), None, Hardware(cores, "cpu"))
