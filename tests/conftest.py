@@ -86,7 +86,8 @@ def fake_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def scripted_recipe(tiny_model: Path, tmp_path: Path) -> Callable[..., Recipe]:
-    """A small recipe on the scripted engine and trainer; keywords replace whole sections' fields."""
+    """A small recipe on the scripted engine and trainer; keywords replace whole sections' fields. The dtype is named,
+    so that ids, and what the scripted engine says by them, are the same on every processor."""
     prompts = tmp_path / "prompts.txt"
     prompts.write_text("".join(f"question number {i}?\n" for i in range(24)))
 
@@ -99,7 +100,7 @@ def scripted_recipe(tiny_model: Path, tmp_path: Path) -> Callable[..., Recipe]:
             "training": {"batch_size": 4, "small_sets": "shrink", "learning_rate": 1e-5},
             "gate": {"max_dropped": 0.5},
             "engine": {"kind": "scripted"},
-            "trainer": {"python": "scripted", "device": "cpu"},
+            "trainer": {"python": "scripted", "device": "cpu", "dtype": "float32"},
         }
         for name, section in sections.items():
             known = data.get(name)

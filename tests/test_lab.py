@@ -12,7 +12,6 @@ import pytest
 from toolkit.config import Recipe
 from toolkit.engines import checkpoint
 from toolkit.lab import Lab
-from toolkit.precision import resolve_dtype
 from toolkit.provenance import capture
 from toolkit.recipes.run import announce, compare_dtype
 from toolkit.recipes.self_rewarding import self_rewarding
@@ -90,4 +89,4 @@ def test_an_engine_of_no_arithmetic_is_started_without_a_dtype(
 ) -> None:
     launched(scripted_recipe(iterations=1), tmp_path / "s.duckdb")
     said = capsys.readouterr().err
-    assert f"dtype: trainer {resolve_dtype('auto', 'cpu')}" in said and "starting scripted with M_0\n" in said
+    assert "dtype: trainer float32 (named)" in said and "starting scripted with M_0\n" in said

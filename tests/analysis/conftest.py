@@ -85,7 +85,7 @@ def recipe_of_tests(folder: Path, model: Path, python: Path) -> Recipe:
             "training": {"batch_size": 4, "small_sets": "shrink", "learning_rate": 1e-5},
             "gate": {"max_dropped": 0.5},
             "engine": {"kind": "scripted"},
-            "trainer": {"python": str(python), "device": "cpu"},
+            "trainer": {"python": str(python), "device": "cpu", "dtype": "float32"},
         }
     )
 

@@ -35,7 +35,7 @@ def recipe(tiny_model: Path, fake_python: Path, tmp_path_factory: pytest.TempPat
         "training": {"batch_size": 4, "small_sets": "shrink"},
         "gate": {"max_dropped": 0.5},
         "engine": {"kind": "scripted"},
-        "trainer": {"python": str(fake_python), "device": "cpu"},
+        "trainer": {"python": str(fake_python), "device": "cpu", "dtype": "float32"},
     }
     return parse(data)
 

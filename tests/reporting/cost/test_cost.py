@@ -28,7 +28,8 @@ Build = Callable[..., Recipe]
 @pytest.fixture
 def build(scripted_recipe: Build) -> Build:
     """The scripted recipe, one iteration, with trainings of two steps: between them lies what one takes."""
-    return lambda **sections: scripted_recipe(**{"iterations": 1, "training": {"epochs": 2}, **sections})
+    own = {"iterations": 1, "training": {"epochs": 2}, "trainer": {"dtype": "auto"}}
+    return lambda **sections: scripted_recipe(**own | sections)
 
 
 @pytest.fixture
