@@ -169,15 +169,15 @@ def _stock(name: str) -> dict[str, Any]:
 
 def _yaml(name: str) -> Path | None:
     """Where the task is written. A scan of all tasks takes 22 s, so files of the task's name are tried first."""
-    import lm_eval
-    from lm_eval.tasks import TaskManager
-    from lm_eval.tasks._yaml_loader import load_yaml
-
     if is_task_file(name):
         given = Path(name).expanduser()
         return given if given.is_file() else None
     if set(name) & set("/\\*?["):  # a path or a pattern would leave the harness' own folder
         return None
+    import lm_eval
+    from lm_eval.tasks import TaskManager
+    from lm_eval.tasks._yaml_loader import load_yaml
+
     for path in sorted((Path(lm_eval.__file__).parent / "tasks").rglob(f"{name}.yaml")):
         if load_yaml(path, resolve_func=False).get("task") == name:
             return path
