@@ -8,14 +8,26 @@ Left out: a PYTHONPATH of absolute folders, which is the user's own word.
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]  # where this package lies
 PYTHON = (sys.executable, "-P")
+
+
+@cache
+def empty_folder() -> str:
+    """A private folder with nothing in it, until this process ends."""
+    folder = tempfile.mkdtemp(prefix="toolkit-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:

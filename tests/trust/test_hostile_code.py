@@ -119,7 +119,7 @@ def test_a_recipe_file_that_names_code_or_a_server_needs_consent(field: str, hos
 
 
 def test_a_suite_that_a_recipe_names_needs_the_same_consent(hostile: Hostile) -> None:
-    with pytest.raises(RecipeError, match="own.yaml"):
+    with pytest.raises(RecipeError, match=r"own\.yaml"):
         execute(temporal, Options(Path("suite-recipe.toml"), "", Path("new.duckdb"), (), True))
     assert hostile.ran == ""
 
