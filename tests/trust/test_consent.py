@@ -14,6 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from tests.conftest import needs
 from toolkit import child_process, config, consent
 from toolkit.config import Engine, Recipe
 from toolkit.engines import checkpoint, openai, ray, vllm
@@ -226,6 +227,22 @@ def test_ray_is_started_where_its_workers_can_import_nothing(tmp_path: Path, mon
     monkeypatch.setitem(sys.modules, "ray", fake)
     ray.connect(Engine())  # type: ignore[call-arg]
     assert seen == [[]] and Path.cwd() == tmp_path
+
+
+def test_the_current_folder_does_not_name_the_server_that_gets_the_key_of_wandb(tmp_path: Path) -> None:
+    needs("wandb")
+    (tmp_path / "wandb").mkdir()
+    (tmp_path / "wandb" / "settings").write_text("[default]\nbase_url = https://evil.example\n")
+    line = "import wandb; from toolkit.reporting import trackers; trackers._read_own_settings(wandb); "
+    line += "print(wandb.setup().settings.base_url)"
+    command = [*child_process.PYTHON, "-c", line]
+    done = subprocess.run(command, cwd=tmp_path, env=child_process.environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "evil" not in done.stdout and done.stdout.startswith("https://")
+
+
+def test_the_child_of_alpaca_eval_reads_no_env_file(tmp_path: Path) -> None:
+    assert alpaca_environment(tmp_path, {})["PYTHON_DOTENV_DISABLED"] == "1"
 
 
 # checkpoints
