@@ -28,6 +28,7 @@ from toolkit.judgments.rubric import load_rubric
 from toolkit.lab import Lab
 from toolkit.prompts.source import load_prompts
 from toolkit.provenance import capture
+from toolkit.recipes.temporal import temporal
 from toolkit.store.database import Store
 from toolkit.training import settings as trainer_settings
 
@@ -37,6 +38,7 @@ WITHOUT_PYTHON = (
     "provenance.py",
     "evaluation/sandbox/check.py",
 )  # nvidia-smi, git; an environment of its own
+SCRIPTED = ROOT / "training" / "scripted.py"
 SECRET = "sk-0123456789abcdefghij"
 
 
@@ -243,6 +245,19 @@ def test_the_current_folder_does_not_name_the_server_that_gets_the_key_of_wandb(
 
 def test_the_child_of_alpaca_eval_reads_no_env_file(tmp_path: Path) -> None:
     assert alpaca_environment(tmp_path, {})["PYTHON_DOTENV_DISABLED"] == "1"
+
+
+def test_the_trainer_works_in_an_empty_folder_with_absolute_paths(
+    scripted_recipe: Callable[..., Recipe], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in interpreter says where it runs; the store is named by a relative path, as by default."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "where").write_text(f'#!/bin/sh\nls -a > {tmp_path}/seen\nexec {sys.executable} {SCRIPTED} "$@"\n')
+    (tmp_path / "where").chmod(0o755)
+    recipe = scripted_recipe(iterations=1, trainer={"python": "./where"})
+    with Lab(recipe, Store(Path("runs/s.duckdb")), capture("test", recipe.resolved())) as lab:
+        temporal(lab, recipe)
+    assert (tmp_path / "seen").read_text().split() == [".", ".."]
 
 
 # checkpoints
