@@ -31,7 +31,7 @@ CONFIG = "--config clean.toml"
 LINES = {  # what is typed in the stranger's folder -> how it ends
     "status": 0, "sets": 0, "sets guided": 0, "pairs guided-0": 0, "diff anchored-0 guided-0": 0, "query": 0,
     "tag guided-0 seen": 0, "sql 'FROM launch'": 0, "query gap_by_iteration": 0, "lineage M_1": 0, "doctor": 0,
-    "init mine.toml --model model": 3, "init mine.toml --like judge.reward.toml": 0, "import test.jsonl rows": 3,
+    "init mine.toml --model model": 3, "init mine.toml --like judge.reward.toml": 2, "import test.jsonl rows": 3,
     "export guided-0 out": 0, "import-responses test.jsonl --model phi": 3, "import-scores test.jsonl --judge gpt": 3,
     "pair again --judge M_0 --present M_0 --past M_0": 3, "overlap guided-0 --eval test.jsonl": 3,
     "filter guided-0 --min-gap 0.01 --name clean": 0, f"rescore guided-0 --judge M_0 {CONFIG}": 0,
