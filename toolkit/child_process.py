@@ -8,14 +8,31 @@ Left out: a PYTHONPATH of absolute folders, which is the user's own word.
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]  # where this package lies
 PYTHON = (sys.executable, "-P")
+
+
+def empty_folder() -> str:
+    """A private folder with nothing in it, until this process ends; made again where a long run has lost it."""
+    os.makedirs(_folder(), mode=0o700, exist_ok=True)
+    return _folder()
+
+
+@cache
+def _folder() -> str:
+    folder = tempfile.mkdtemp(prefix="toolkit-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def environment(changes: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -33,3 +50,8 @@ def outside(changes: Mapping[str, str] | None = None) -> dict[str, str]:
     kept = environment(changes)
     paths = [folder for folder in kept.get("PYTHONPATH", "").split(os.pathsep) if folder and folder != str(ROOT)]
     return {**kept, "PYTHONPATH": os.pathsep.join(paths)}
+
+
+def program(python: str) -> str:
+    """An interpreter as it is found from here, for a child that works in another folder."""
+    return str(Path(python).expanduser().absolute()) if os.sep in python else python

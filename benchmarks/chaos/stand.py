@@ -49,7 +49,7 @@ class Stand:
     @classmethod
     def made(cls, folder: Path) -> Stand:
         """The small one: model, prompts, recipe, and the interpreters of the fakes."""
-        stand = cls(folder, ("--config", str(folder / "recipe.toml")))
+        stand = cls(folder, ("--config", str(folder / "recipe.toml"), "--trust"))  # it names interpreters
         toy.make(stand.model)
         (folder / "prompts.txt").write_text("".join(f"question number {i}?\n" for i in range(8)))
         (folder / "recipe.toml").write_text(RECIPE.format(folder=folder))

@@ -29,7 +29,7 @@ REQUESTS = 216  # of the whole scripted run: 2 iterations, 6 prompts, 3 answers,
 @pytest.fixture
 def line(scripted_recipe: Build, tmp_path: Path) -> list[str]:
     """The scripted recipe as typed, in this folder."""
-    recipe = scripted_recipe(prompts={"source": "starter"}).resolved()  # a file would not be read for a plan
+    recipe = scripted_recipe(prompts={"source": "starter"}, seed=1).resolved()  # a file would not be read for a plan
     model = recipe.pop("model")
     start = [sys.executable, "-m", "toolkit.recipes.temporal", "--model", model, "--run", "mine"]
     return [*start, "--store", str(tmp_path / "runs" / "s.duckdb"), *fields(recipe)]

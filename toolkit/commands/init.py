@@ -14,6 +14,7 @@ import typer
 from toolkit.commands.common import JsonOption, end, say
 from toolkit.commands.judges import SetOption
 from toolkit.config import Recipe, load
+from toolkit.consent import FLAG, named
 from toolkit.engines import embedded, find
 from toolkit.errors import InputError, RecipeError
 from toolkit.prompts.source import is_local, load_prompts
@@ -58,8 +59,9 @@ def _init(file: Path, wanted: Wanted, as_json: bool) -> None:
     text = commented(recipe, _head(file, recipe, notes))
     with file.open("x", encoding="utf-8") as opened:
         opened.write(text)
-    told = [f"written: {file}", *notes, f"plan: {_command(file)} --plan", f"run:  {_command(file)}"]
-    say("\n".join(told), {"file": str(file), "notes": notes, "command": _command(file)}, as_json=as_json)
+    command = _command(file, recipe)
+    told = [f"written: {file}", *notes, f"plan: {command} --plan", f"run:  {command}"]
+    say("\n".join(told), {"file": str(file), "notes": notes, "command": command}, as_json=as_json)
 
 
 def _recipe(file: Path, wanted: Wanted) -> tuple[Recipe, list[str]]:
@@ -67,14 +69,13 @@ def _recipe(file: Path, wanted: Wanted) -> tuple[Recipe, list[str]]:
     like = wanted.like or ("quick" if wanted.model == embedded.NAME else "temporal")
     own = {"name": file.stem, "model": wanted.model, "iterations": wanted.iterations, "prompts.source": wanted.prompts}
     changes = [*(f"{key}={json.dumps(value)}" for key, value in own.items()), *wanted.changes]
-    # trusted: nothing that it names is run, and the file that is written needs consent of its own
-    recipe = load(find_config(Path(like)), changes, trusted=True)
+    recipe = load(find_config(Path(like)), changes)
     found = find.check(recipe.model, trust_remote_code=recipe.trust_remote_code)
     notes = [f"model {recipe.model}: {'found, complete' if found else 'not looked up; it is downloaded by the run'}"]
     if not is_local(recipe.prompts):
         return recipe, [*notes, f"prompts {recipe.prompts.source}: not looked up; downloaded by the run"]
     fitted, told = _fitted(recipe, len(load_prompts(recipe.prompts)))
-    return load(find_config(Path(like)), [*changes, *fitted], trusted=True), [*notes, *told]
+    return load(find_config(Path(like)), [*changes, *fitted]), [*notes, *told]
 
 
 def _fitted(recipe: Recipe, count: int) -> tuple[list[str], list[str]]:
@@ -102,10 +103,12 @@ def _head(file: Path, recipe: Recipe, notes: Sequence[str]) -> list[str]:
         f"Found:   {'; '.join(notes)}",
         f"Cost:    {recipe.iterations} iterations x {parts:,} prompts x {k} answers x 3 pools = {asked:,} answers at "
         f"most and as many verdicts, {2 * recipe.iterations} trainings",
-        f"Plan:    {_command(file)} --plan",
-        f"Command: {_command(file)}",
+        f"Plan:    {_command(file, recipe)} --plan",
+        f"Command: {_command(file, recipe)}",
     ]
 
 
-def _command(file: Path) -> str:
-    return f"python -m toolkit.recipes.temporal --config {shlex.quote(str(file))}"
+def _command(file: Path, recipe: Recipe) -> str:
+    """How it is run; with consent where --set wrote code or a server into it."""
+    consent = f" {FLAG}" if named(recipe.resolved()) else ""
+    return f"python -m toolkit.recipes.temporal --config {shlex.quote(str(file))}{consent}"

@@ -20,11 +20,13 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import chdir
 from dataclasses import dataclass
 from itertools import repeat
 from pathlib import Path
 from typing import Any
 
+from toolkit.child_process import empty_folder
 from toolkit.config import Engine as Settings
 from toolkit.engines.checkpoint import weights_digest
 from toolkit.engines.local import open_local
@@ -85,7 +87,7 @@ class RayEngine:
     def __init__(self, path: Path, settings: Settings, trust_remote_code: bool = False) -> None:
         self.path, self.settings = path, settings
         self._ray = connect(settings)
-        self._spec = (path, inner(settings), trust_remote_code, weights_digest(path))
+        self._spec = (path.absolute(), inner(settings), trust_remote_code, weights_digest(path))
         self._starting: dict[Any, Any] = {}  # the reference that says it is loaded -> worker
         self._idle: list[Any] = []
         self._failed_starts = 0
@@ -215,7 +217,8 @@ def connect(settings: Settings) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # of how a worker without GPUs will be kept from seeing one
             if not ray.is_initialized():
-                ray.init(address=settings.cluster.address or None, log_to_driver=False, logging_level="ERROR")
+                with chdir(empty_folder()):  # Ray lets workers import from where it was started
+                    ray.init(address=settings.cluster.address or None, log_to_driver=False, logging_level="ERROR")
     except ImportError as error:
         raise EngineError(
             "engine.kind = 'ray' needs Ray, which is not installed", remedy="pip install ray, which OpenRLHF brings too"

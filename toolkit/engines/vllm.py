@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from toolkit.child_process import outside
+from toolkit.child_process import outside, program
 from toolkit.config import Engine as Settings
 from toolkit.engines.checkpoint import same_but_weights
 from toolkit.engines.protocol import Completion, Likelihood, Request
@@ -56,7 +56,7 @@ class VllmEngine:
         )  # empty: its libraries look for settings where they run
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
-                [_program(settings.python) or sys.executable, str(_CHILD)],
+                [program(settings.python) or sys.executable, str(_CHILD)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -232,11 +232,6 @@ def environment(settings: Settings, device: str) -> dict[str, str]:
         if library := _openmp(settings.python or sys.executable):
             wanted["LD_PRELOAD"] = ":".join(filter(None, [str(library), os.environ.get("LD_PRELOAD")]))
     return outside(wanted)
-
-
-def _program(python: str) -> str:
-    """The interpreter as it is found from here, since the child works in another folder."""
-    return str(Path(python).expanduser().absolute()) if os.sep in python else python
 
 
 def _openmp(python: str) -> Path | None:

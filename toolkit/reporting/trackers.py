@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from toolkit.child_process import empty_folder
 from toolkit.errors import InputError, ToolkitError
 from toolkit.extras import INSTALL, need
 from toolkit.redaction import hidden
@@ -83,6 +84,7 @@ def _wandb(run: RunNumbers, project: str, folder: Path) -> str:
     """No output, code, git remote or environment of this process goes along."""
     import wandb
 
+    _read_own_settings(wandb)
     quiet = wandb.Settings(console="off", disable_git=True, disable_code=True, save_code=False, silent=True)
     about = {"launch": run.launch, **run.settings}
     output_folder(folder, "wandb")
@@ -91,6 +93,12 @@ def _wandb(run: RunNumbers, project: str, folder: Path) -> str:
         for step, values in run.by_step().items():
             opened.log(values, step=step)
         return f"wandb sync {Path(opened.dir).parent}" if opened.offline else str(opened.url)
+
+
+def _read_own_settings(wandb: Any) -> None:
+    """The user's settings and environment count, ./wandb/settings does not: it names the server that gets the key."""
+    with contextlib.chdir(empty_folder()):
+        wandb.setup()  # reads the settings files, once in a process
 
 
 def _mlflow(run: RunNumbers, project: str, _: Path) -> str:

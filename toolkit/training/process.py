@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from toolkit.child_process import empty_folder
 from toolkit.errors import TrainerError
 from toolkit.redaction import hidden, redact, redact_file
 from toolkit.training.settings import TrainerJob, check_version, command, environment, merge_command
@@ -88,6 +89,7 @@ def run_trainer(job: TrainerJob, on_step: Callable[[Step], None]) -> TrainerResu
     every step; nothing of it is running then.
     """
     check_version(job.trainer.python)
+    job = job.absolute()
     with job.data.open(encoding="utf-8") as file:
         rows = sum(1 for _ in file)
     job.log_dir.mkdir(parents=True, exist_ok=True)
@@ -124,14 +126,18 @@ def _log(job: TrainerJob) -> Path:
 
 
 def _start(job: TrainerJob, mode: str, line: list[str]) -> subprocess.Popen[bytes]:
+    """In an empty folder, since libraries look for settings where they run; over several nodes DeepSpeed goes to the
+    folder of this process on each of them."""
     _log(job).touch()
     _log(job).chmod(0o600)
+    place = None if job.trainer.hostfile else empty_folder()
     try:
         with _log(job).open(mode, encoding="utf-8") as words:
             print(*redact(line), file=words, flush=True)
             return subprocess.Popen(
-                line, env=environment(job), stdin=subprocess.DEVNULL, stdout=words, stderr=words, start_new_session=True
-            )
+                line, env=environment(job), cwd=place, stdin=subprocess.DEVNULL, stdout=words, stderr=words,
+                start_new_session=True,
+            )  # fmt: skip
     except OSError as error:
         raise TrainerError(
             f"the trainer does not start: {error}", where=line[0], remedy="name a working python with trainer.python"

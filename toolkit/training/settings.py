@@ -15,12 +15,12 @@ import os
 import socket
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from toolkit import config
 from toolkit.argument_secrets import refuse_secrets
-from toolkit.child_process import PYTHON, outside
+from toolkit.child_process import PYTHON, outside, program
 from toolkit.consent import SCRIPTED
 from toolkit.errors import TrainerError
 from toolkit.extras import INSTALL
@@ -96,7 +96,12 @@ class TrainerJob:
         """What runs OpenRLHF's modules: a Python, or for the demo the stand-in in this package."""
         if self.trainer.python == SCRIPTED:
             return (*PYTHON, str(Path(scripted.__file__).resolve()))
-        return (self.trainer.python or sys.executable,)
+        return (program(self.trainer.python) or sys.executable,)
+
+    def absolute(self) -> TrainerJob:
+        """The same job for a trainer that works in another folder."""
+        paths = {name: getattr(self, name) for name in ("policy", "reference", "data", "output", "log_dir")}
+        return replace(self, **{name: path.absolute() for name, path in paths.items() if path})
 
 
 def learning_rate(settings: config.Optimization, trainer: config.Trainer) -> float:
@@ -304,7 +309,7 @@ def _installed(python: str) -> str:
             return ""
     ask = "import importlib.metadata as m; print(next((d.version for d in m.distributions(name='openrlhf')), ''))"
     try:
-        command = [python, "-c", ask]
+        command = [program(python), "-c", ask]
         answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, env=outside())
     except (OSError, subprocess.SubprocessError) as error:
         raise TrainerError(

@@ -114,6 +114,7 @@ def environment(folder: Path, variables: Mapping[str, str]) -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",
         "HF_DATASETS_OFFLINE": "1",
         "OPENAI_CLIENT_CONFIG_PATH": str(folder / "none.yaml"),
+        "PYTHON_DOTENV_DISABLED": "1",  # alpaca_eval takes variables from a .env above the folder it is installed in
     }
     return kept | private | dict(variables)
 

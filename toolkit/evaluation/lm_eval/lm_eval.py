@@ -22,8 +22,8 @@ import io
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import redirect_stderr
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -127,8 +127,9 @@ def _load(settings: Settings) -> Any:
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     try:
-        config = _configured(_stock(settings.task), settings)
-        (task,) = TaskManager(include_defaults=False).load(config)["tasks"].values()
+        with _metrics_of_packages():
+            config = _configured(_stock(settings.task), settings)
+            (task,) = TaskManager(include_defaults=False).load(config)["tasks"].values()
     except ToolkitError:
         raise
     except Exception as error:  # whatever a template, a metric or a reader raises
@@ -145,6 +146,26 @@ def _load(settings: Settings) -> Any:
         )
     task.set_fewshot_seed(settings.seed)
     return task
+
+
+@contextmanager
+def _metrics_of_packages() -> Iterator[None]:
+    """`evaluate` takes a metric's name for a folder of the current one first, and runs the file in it: refused here."""
+    import evaluate
+
+    stock = evaluate.load
+
+    def load(path: str, *more: Any, **named: Any) -> Any:
+        if Path(path).exists():
+            remedy = "work in another folder, or rename it"
+            raise InputError(f"{path} in the current folder would run in place of the metric", remedy=remedy)
+        return stock(path, *more, **named)
+
+    evaluate.load = load
+    try:
+        yield
+    finally:
+        evaluate.load = stock
 
 
 def _stock(name: str) -> dict[str, Any]:
@@ -169,15 +190,15 @@ def _stock(name: str) -> dict[str, Any]:
 
 def _yaml(name: str) -> Path | None:
     """Where the task is written. A scan of all tasks takes 22 s, so files of the task's name are tried first."""
-    import lm_eval
-    from lm_eval.tasks import TaskManager
-    from lm_eval.tasks._yaml_loader import load_yaml
-
     if is_task_file(name):
         given = Path(name).expanduser()
         return given if given.is_file() else None
     if set(name) & set("/\\*?["):  # a path or a pattern would leave the harness' own folder
         return None
+    import lm_eval
+    from lm_eval.tasks import TaskManager
+    from lm_eval.tasks._yaml_loader import load_yaml
+
     for path in sorted((Path(lm_eval.__file__).parent / "tasks").rglob(f"{name}.yaml")):
         if load_yaml(path, resolve_func=False).get("task") == name:
             return path
