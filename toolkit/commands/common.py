@@ -18,7 +18,7 @@ from toolkit.errors import StoreError
 from toolkit.provenance import capture
 from toolkit.reporting.json_lines import json_line
 from toolkit.reporting.tables import table
-from toolkit.safe_text import lines
+from toolkit.safe_text import lines, one_line
 from toolkit.store.database import START, Store
 from toolkit.store.serving import DEFAULT as DEFAULT
 from toolkit.store.serving import open_reader
@@ -50,9 +50,10 @@ def end(action: Callable[[], None]) -> None:
     raise typer.Exit(guarded(action))
 
 
-def say(text: str, row: Mapping[str, Any], *, as_json: bool) -> None:
-    """What a command did: in words, or as one JSON object."""
-    print(json_line(row) if as_json else lines(text))
+def say(text: str | Sequence[str], row: Mapping[str, Any], *, as_json: bool) -> None:
+    """What a command did: in lines of words, or as one JSON object. A name that a line holds cannot end the line."""
+    parts = [text] if isinstance(text, str) else text
+    print(json_line(row) if as_json else "\n".join(one_line(part) for part in parts))
 
 
 def show(title: str, rows: Sequence[Mapping[str, Any]], *, as_json: bool = False, wide: bool = False) -> None:

@@ -135,7 +135,7 @@ def _import(source: str, name: str, how: tuple[str, str], path: Path, as_json: b
     lines = [f"{source} {known} {made.id}: {len(made.pairs)} pairs, {aside.total()} rows set aside"]
     lines += [*(f"  {count} {reason}" for reason, count in aside.most_common()), *([look] if aside else [])]
     row = {"set": made.id, "pairs": len(made.pairs), "fingerprint": made.fingerprint, "known": found}
-    say("\n".join(lines), {**row, "set_aside": aside.total(), "reasons": dict(aside.most_common())}, as_json=as_json)
+    say(lines, {**row, "set_aside": aside.total(), "reasons": dict(aside.most_common())}, as_json=as_json)
 
 
 def _export(reference: str, what: tuple[Path, str], path: Path, as_json: bool) -> None:
@@ -206,4 +206,4 @@ def _told(what: str, counts: published.Counts, as_json: bool) -> None:
     lines = [f"{counts.taken} {what}, {counts.known} of them known before, {aside} rows set aside"]
     lines += [f"  {count} {reason}" for reason, count in counts.reasons.items()]
     row = {"taken": counts.taken, "known": counts.known, "set_aside": aside, "reasons": counts.reasons}
-    say("\n".join(lines), row, as_json=as_json)
+    say(lines, row, as_json=as_json)

@@ -59,7 +59,7 @@ def _init(file: Path, wanted: Wanted, as_json: bool) -> None:
     with file.open("x", encoding="utf-8") as opened:
         opened.write(text)
     told = [f"written: {file}", *notes, f"plan: {_command(file)} --plan", f"run:  {_command(file)}"]
-    say("\n".join(told), {"file": str(file), "notes": notes, "command": _command(file)}, as_json=as_json)
+    say(told, {"file": str(file), "notes": notes, "command": _command(file)}, as_json=as_json)
 
 
 def _recipe(file: Path, wanted: Wanted) -> tuple[Recipe, list[str]]:

@@ -36,4 +36,4 @@ def _report(what: tuple[str, Sequence[str]], path: Path, out: Path | None, as_js
         page = run_page(store, run or status_of(store).run, against)
     written = [str(file) for file in write_page(page, folder)]
     told = [f"{page.verdict.verdict}: {page.verdict.headline}", *(f"written: {file}" for file in written)]
-    say("\n".join(told), {**asdict(page.verdict), "written": written}, as_json=as_json)
+    say(told, {**asdict(page.verdict), "written": written}, as_json=as_json)

@@ -40,4 +40,4 @@ def _log(run: str, where: tuple[Tracker, str], path: Path, as_json: bool) -> Non
         found = run_numbers(store, run)
     place = send(found, tracker.value, project, path.parent)
     row = {"run": found.run, "to": tracker.value, "numbers": len(found.numbers), "look": place}
-    say(f"{found.run}: {len(found.numbers)} numbers given to {tracker}\nlook: {place}", row, as_json=as_json)
+    say([f"{found.run}: {len(found.numbers)} numbers given to {tracker}", f"look: {place}"], row, as_json=as_json)
