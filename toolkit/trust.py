@@ -43,7 +43,7 @@ def file_stem(name: str) -> str:
     if NAME.fullmatch(name):
         return name
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    return f"{re.sub(r'[^A-Za-z0-9_]', '_', name)[:40]}-{digest}"
+    return f"{re.sub(r'[^A-Za-z0-9_]', '_', name)[:40] or '_'}-{digest}"
 
 
 def check_member(name: str, where: object) -> str:
