@@ -64,6 +64,14 @@ def member(folder: Path, name: str, where: object = "") -> Path:
     return path
 
 
+def check_target(folder: Path, name: str, where: object) -> None:
+    """Raise InputError where a setting in this folder names a file of this machine outside of the folder."""
+    target = Path(os.path.realpath(folder / name))
+    root = Path(os.path.realpath(folder))
+    if os.path.lexists(target) and not (target.is_relative_to(root) or _is_blob(target, root)):
+        raise InputError(f"{_shown(name)} is a file outside of this folder", where=where, remedy="remove the setting")
+
+
 def check_links(folder: Path) -> None:
     """Raise InputError for a link in this folder that leads out of it, and for what is neither file nor folder."""
     root = Path(os.path.realpath(folder))

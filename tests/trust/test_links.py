@@ -86,6 +86,18 @@ def test_a_pipe_in_a_checkpoint_is_refused_instead_of_waited_for(folder: Path) -
         checkpoint.verify(folder)
 
 
+@pytest.mark.parametrize("key", ["vocab_file", "merges_file", "fast_tokenizer_files"])
+def test_a_tokenizers_settings_name_no_file_elsewhere(key: str, folder: Path, secret: Path) -> None:
+    path = folder / "tokenizer_config.json"
+    settings = json.loads(path.read_text())
+    for name in (str(secret), "../private/environ"):
+        path.write_text(json.dumps({**settings, key: [name] if key.endswith("s") else name}))
+        with pytest.raises(InputError, match="is a file outside of this folder"):
+            checkpoint.verify(folder)
+    path.write_text(json.dumps({**settings, key: "/root/.cache/of/another/machine.json"}))
+    checkpoint.verify(folder)
+
+
 def test_a_trained_checkpoint_gets_no_file_through_a_link(folder: Path, secret: Path, tmp_path: Path) -> None:
     (folder / "merges.txt").symlink_to(secret)
     (tmp_path / "trained").mkdir()

@@ -17,7 +17,7 @@ from typing import Any
 from toolkit.errors import InputError, OutputError
 from toolkit.identity import content_id, file_digest
 from toolkit.safe_files import sync
-from toolkit.trust import check_links, copy_file
+from toolkit.trust import check_links, check_target, copy_file
 
 TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json", "added_tokens.json",
@@ -35,6 +35,7 @@ def verify(path: Path, *, trust_remote_code: bool = False) -> None:
     """Raises InputError unless the directory holds a complete checkpoint that is safe to load."""
     _config(path)
     check_links(path)
+    _check_settings(path / "tokenizer_config.json")
     for file in () if trust_remote_code else (path / name for name in NAMING_CODE):
         if file.exists() and "auto_map" in _json(file):
             raise InputError(
@@ -59,6 +60,14 @@ def verify(path: Path, *, trust_remote_code: bool = False) -> None:
         raise InputError(f"{min(missing)} is missing", where=path, remedy="copy the whole checkpoint again")
     for file in files:
         _verify_shard(file)
+
+
+def _check_settings(settings: Path) -> None:
+    """vocab_file, fast_tokenizer_files and the like: a tokenizer reads the file that they name."""
+    for key, value in (_json(settings) if settings.is_file() else {}).items():
+        for name in value if isinstance(value, list) else [value]:
+            if key.endswith(("_file", "_files")) and isinstance(name, str) and name:
+                check_target(settings.parent, name, f"{settings}, key {key!r}")
 
 
 def files(path: Path) -> list[str]:
