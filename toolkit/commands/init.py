@@ -19,6 +19,7 @@ from toolkit.errors import InputError, RecipeError
 from toolkit.prompts.source import is_local, load_prompts
 from toolkit.recipes.commented import commented
 from toolkit.recipes.run import find_config
+from toolkit.trust import check_name
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ def _init(file: Path, wanted: Wanted, as_json: bool) -> None:
     if file.exists() or file.is_symlink():
         raise RecipeError(f"{file} is there already", remedy="name another file, or remove this one yourself")
     recipe, notes = _recipe(file, wanted)
+    check_name(recipe.name, "a run", "the file's name, or --set name=NAME", RecipeError)
     text = commented(recipe, _head(file, recipe, notes))
     with file.open("x", encoding="utf-8") as opened:
         opened.write(text)

@@ -22,6 +22,7 @@ from toolkit.errors import InputError, writing
 from toolkit.safe_files import PREFIX, abandoned, is_locked, remove_abandoned
 from toolkit.store.database import Store
 from toolkit.store.serving import address, is_left_socket
+from toolkit.trust import inside
 
 HAND_OFF = ("pairs.jsonl", "demonstrations.jsonl")
 EMPTY_STORE = 12_288  # bytes of a database without a table: three headers
@@ -64,7 +65,7 @@ def _missing(store: Store) -> Iterator[Leftover]:
     for row in store.query("SELECT name, path FROM model WHERE training IS NOT NULL ORDER BY name, path"):
         path = store.path.parent / row["path"]
         try:
-            checkpoint.verify(path)
+            checkpoint.verify(inside(store.path.parent, row["path"], row["name"]))
         except InputError as error:
             yield Leftover(path, f"the checkpoint of {row['name']}: {error.problem}; restore it from a backup")
 
