@@ -80,10 +80,10 @@ def check_links(folder: Path) -> None:
 
 
 def refuse_links(folder: Path) -> None:
-    """Raise InputError for any link in a folder that the toolkit alone writes into, or where it is a link itself."""
-    for path in (folder, *_entries(folder)):
-        if path.is_symlink():
-            raise InputError(f"{_shown(path.name)} is a link", where=path, remedy="remove it: the toolkit makes none")
+    """Raise InputError where a folder that the toolkit alone writes into is a link, or has one that leads out of it."""
+    if folder.is_symlink():
+        raise InputError(f"{_shown(folder.name)} is a link", where=folder, remedy="remove the link")
+    check_links(folder)
 
 
 def output_folder(base: Path, *names: str) -> Path:
@@ -105,6 +105,17 @@ def inside(folder: Path, name: str, what: str) -> Path:
             remedy="do not use this store; ask who made it",
         )
     return folder / name
+
+
+def check_owner(folder: Path) -> None:
+    """Raise InputError for a folder that another user placed where every user of this machine may write."""
+    owner, shared = folder.stat().st_uid, folder.parent.stat().st_mode & stat.S_IWOTH
+    if shared and owner not in (os.geteuid(), 0):
+        raise InputError(
+            f"another user (id {owner}) made this folder, in a folder that everybody can write into",
+            where=folder,
+            remedy="set TOOLKIT_CACHE to a folder of your own",
+        )
 
 
 def copy_file(folder: Path, name: str, target: Path) -> None:

@@ -20,7 +20,7 @@ from toolkit.engines import toy
 from toolkit.errors import InputError, OutputError
 from toolkit.exchange.exporting import export_pairs
 from toolkit.exchange.manifest import check_files, read_manifest
-from toolkit.safe_files import locked, read_record, write_files
+from toolkit.safe_files import abandoned, locked, read_record, remove_abandoned, write_files
 from toolkit.store import serving
 from toolkit.store.database import Store
 from toolkit.store.serving import Server, address, open_reader
@@ -131,6 +131,22 @@ def test_idle_clients_end_and_many_of_them_cost_a_bounded_number_of_threads(
             client.close()
         server.close()
     assert open_reader(path)
+
+
+def test_the_folder_of_a_living_process_is_held_and_of_a_killed_one_abandoned(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from toolkit.safe_files import scratch\n"
+        "with scratch(Path(sys.argv[1]), 'export'): print(flush=True); time.sleep(60)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    line = [sys.executable, "-c", code, str(tmp_path)]
+    with subprocess.Popen(line, env=environment, stdout=subprocess.PIPE) as process:
+        assert process.stdout and process.stdout.readline() == b"\n"
+        assert not abandoned(tmp_path)
+        process.kill()
+        process.wait()
+    (left,) = abandoned(tmp_path)
+    assert remove_abandoned(left) and not list(tmp_path.iterdir())
 
 
 def test_a_request_without_an_end_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

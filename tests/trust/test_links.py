@@ -6,13 +6,15 @@ import json
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from toolkit import trust
 from toolkit.commands import demo
 from toolkit.commands.status import _training
 from toolkit.config import parse
-from toolkit.engines import checkpoint, toy
+from toolkit.engines import checkpoint, embedded, toy
 from toolkit.errors import InputError, OutputError, RecipeError
 from toolkit.exchange.checkpoints import check_checkpoint, export_checkpoint
 from toolkit.lab import Lab
@@ -168,6 +170,21 @@ def test_the_demo_runs_no_program_and_takes_no_recipe_that_lies_there(tmp_path: 
     with pytest.raises(InputError, match="is a link"):
         demo._written(tmp_path / "s.duckdb")
     assert secret.read_text() == SECRET
+
+
+def test_a_cached_model_that_another_user_placed_in_a_shared_folder_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOOLKIT_CACHE", str(tmp_path))
+    final = toy.make(embedded.prepared())
+    assert embedded.prepare() == final
+    tmp_path.chmod(0o1777)
+    assert embedded.prepare() == final
+    status = final.stat()
+    other = SimpleNamespace(st_uid=status.st_uid + 12345, st_mode=status.st_mode)
+    monkeypatch.setattr(trust.Path, "stat", lambda path, **_: other if path == final else os.stat(path))
+    with pytest.raises(InputError, match="another user"):
+        embedded.prepare()
 
 
 def test_status_waits_for_no_pipe_in_the_place_of_a_log(tmp_path: Path) -> None:
