@@ -61,7 +61,7 @@ def remove_abandoned(path: Path) -> bool:
 
 
 def clear_abandoned(folder: Path, purpose: str) -> None:
-    """Remove what killed processes left of this purpose. The caller holds the folder's lock."""
+    """Remove what killed processes left of this purpose."""
     for path in abandoned(folder):
         if path.name.startswith(f"{PREFIX}{purpose}-"):
             remove_abandoned(path)

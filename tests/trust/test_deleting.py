@@ -14,12 +14,13 @@ from typer.testing import CliRunner
 from tests.exchange.test_exporting import ANOTHER, ROW, frozen
 from toolkit import safe_files
 from toolkit.__main__ import app
+from toolkit.commands.common import would_write
 from toolkit.commands.leftovers import leftovers
 from toolkit.errors import InputError, OutputError
 from toolkit.exchange.exporting import export_pairs
 from toolkit.pairs.versions import tag
 from toolkit.reporting.run_numbers import Number, RunNumbers
-from toolkit.reporting.trackers import send
+from toolkit.reporting.trackers import replaced_events, send
 from toolkit.safe_files import RECORD, abandoned, remove_abandoned, scratch, write_file, write_files
 from toolkit.store.database import Store
 from toolkit.store.serving import Server, address
@@ -216,3 +217,31 @@ def test_a_writer_takes_over_no_file_that_is_not_a_left_socket(tmp_path: Path) -
         server = Server(store)
         server.close()
     assert not server.running and address(path).read_text() == "mine"
+
+
+def test_dry_runs_of_reports_and_trackers_name_each_file(tmp_path: Path) -> None:
+    write_files(tmp_path, {"a.md": "report"})
+    (tmp_path / "b.md").write_text("mine")
+    told = would_write([tmp_path / name for name in ("a.md", "b.md", "c.md")])
+    assert told == [
+        f"would write {tmp_path / 'c.md'}",
+        f"would replace {tmp_path / 'a.md'}",
+        f"would keep {tmp_path / 'b.md'}, not written by the toolkit, under another name",
+    ]
+    assert replaced_events(NUMBERS, tmp_path) == []
+    send(NUMBERS, "tensorboard", "any", tmp_path)
+    place = tmp_path / "tensorboard" / "mine"
+    (place / "events.out.tfevents.1.host").write_text("another program's")
+    assert replaced_events(NUMBERS, tmp_path) == [
+        path for path in place.glob("events*") if not path.name.endswith("1.host")
+    ]
+
+
+def test_a_set_with_a_strange_name_is_not_exported(tmp_path: Path) -> None:
+    with Store(None) as store:
+        frozen(store, "set", ROW)
+        for column, value in (("name", "x\n---\n# forged"), ("id", "x\n---\n# forged@1")):
+            store.query(f"UPDATE pair_set SET {column} = ?", [value])
+        with pytest.raises(InputError, match="cannot be the name of a set"):
+            export_pairs(store, "x\n---\n# forged", tmp_path / "out", "trl")
+    assert not list(tmp_path.iterdir())

@@ -29,7 +29,7 @@ from toolkit.exchange.manifest import read_manifest
 from toolkit.pairs.versions import check_name, resolve
 from toolkit.records import Model
 from toolkit.safe_files import PREFIX, locked, scratch
-from toolkit.trust import copy_file, inside
+from toolkit.trust import copy_file, inside, refuse_links
 
 ModelName = Annotated[str, typer.Argument(help="A stored model: its name, RUN/NAME or id.")]
 Repo = Annotated[str, typer.Argument(help="OWNER/NAME on the hub.")]
@@ -139,11 +139,11 @@ def _pull(what: tuple[str, str], name: str, path: Path, as_json: bool) -> None:
     say(f"{repo} {known} {made.id}: {len(made.pairs)} pairs, fingerprint {made.fingerprint}", row, as_json=as_json)
 
 
-def _pulled(repo: str, revision: str, target: Path) -> Sealed:
+def _pulled(what: tuple[str, str], partial: Path, target: Path) -> Sealed:
     """Download, check, and keep what the seal names alone. A download that broke off goes on at the next call."""
+    repo, revision = what
     refuse_existing(target)
-    key = hashlib.sha256(f"{repo} {revision} {target.name}".encode()).hexdigest()
-    partial = target.parent / f"{PREFIX}download-{key}"
+    refuse_links(partial)
     download(repo, "model", partial, revision)
     sealed = check_checkpoint(partial)
     with scratch(target.parent, "pull") as aside:
@@ -163,9 +163,11 @@ def _pull_model(what: tuple[str, str], target: Path, as_json: bool) -> None:
     repo, revision = what
     target = target.expanduser().resolve()
     refuse_existing(target)
+    key = hashlib.sha256(f"{repo} {revision} {target.name}".encode()).hexdigest()
+    partial = target.parent / f"{PREFIX}download-{key}"
     with file_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with locked(target.parent):
-            sealed = _pulled(repo, revision, target)
+        partial.mkdir(parents=True, exist_ok=True)
+        with locked(partial):
+            sealed = _pulled(what, partial, target)
     row = {"model": sealed.model, "name": sealed.name, "weights": sealed.weights, "path": str(target), "repo": repo}
     say(f"{sealed.name} ({sealed.model}) in {target}; use it with --model {target}", row, as_json=as_json)
