@@ -154,8 +154,8 @@ def _would_export(reference: str, what: tuple[Path, str], path: Path, as_json: b
     with reading(path) as store:
         version = resolve(store, reference)
     replaced = [str(file) for file in would_replace(*what)]
-    told = [f"would write {version.id} to {what[0]}", *(f"would replace {file}" for file in replaced)]
-    say(told, {"set": version.id, "path": str(what[0]), "would_replace": replaced}, as_json=as_json)
+    words = [f"would write {version.id} to {what[0]}", *(f"would replace {file}" for file in replaced)]
+    say(words, {"set": version.id, "path": str(what[0]), "would_replace": replaced}, as_json=as_json)
 
 
 def _import_responses(file: Path, whose: tuple[str, str], path: Path, as_json: bool) -> None:

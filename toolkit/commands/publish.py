@@ -118,8 +118,8 @@ def _push(reference: str, where: tuple[str, bool], path: Path, as_json: bool) ->
 
 def _push_model(name: str, where: tuple[str, bool], path: Path, as_json: bool) -> None:
     repo, public = where
-    with scratch(path.parent, "push") as made:  # a checkpoint may not fit into /tmp
-        model, folder = _exported(name, made / "model", path)
+    with scratch(path.parent, "push") as aside:  # a checkpoint may not fit into /tmp
+        model, folder = _exported(name, aside / "model", path)
         url = upload(folder, repo, "model", public=public, message=f"{model.name} ({model.id})")
     row = {"model": model.id, "name": model.name, "weights": model.weights, "repo": repo, "url": url, "public": public}
     say(f"{model.name} ({model.id}) in {repo}: {url}", row, as_json=as_json)
@@ -147,14 +147,14 @@ def _pulled(what: tuple[str, str], partial: Path, target: Path) -> Sealed:
     download(repo, "model", partial, revision)
     sealed = check_checkpoint(partial)
     with scratch(target.parent, "pull") as aside:
-        made = aside / "new"
-        made.mkdir()
+        complete = aside / "new"
+        complete.mkdir()
         for name in (*sealed.files, SEAL, card.NAME):
             if (partial / name).is_symlink():
-                copy_file(partial, name, made / name)
+                copy_file(partial, name, complete / name)
             elif (partial / name).is_file():
-                (partial / name).rename(made / name)
-        promote(made, target)
+                (partial / name).rename(complete / name)
+        promote(complete, target)
     shutil.rmtree(partial)
     return sealed
 

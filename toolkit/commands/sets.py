@@ -116,8 +116,8 @@ def _would_delete(reference: str, path: Path, as_json: bool) -> None:
         version = resolve(store, reference)
         alone, used = pairs_of_this_alone(store, version.id), references(store, version.id)
     row = {"would_delete": version.id, "pairs": version.size, "pairs_of_no_other": alone, "referred_by": used}
-    told = [f"would delete {version.id}: {version.size} pairs, {alone} of them in no other version"]
-    say([*told, *(f"referred to by {what}: needs --force" for what in used)], row, as_json=as_json)
+    words = [f"would delete {version.id}: {version.size} pairs, {alone} of them in no other version"]
+    say([*words, *(f"referred to by {what}: needs --force" for what in used)], row, as_json=as_json)
 
 
 def _delete(reference: str, how: tuple[str, bool], path: Path, as_json: bool) -> None:

@@ -41,8 +41,8 @@ def _log(run: str, where: tuple[Tracker, str], path: Path, how: tuple[bool, bool
         found = run_numbers(store, run)
     if dry_run:
         old = [str(file) for file in replaced_events(found, path.parent)] if tracker == Tracker.tensorboard else []
-        told = [f"would give {len(found.numbers)} numbers to {tracker}", *(f"would replace {file}" for file in old)]
-        say(told, {"run": found.run, "to": tracker.value, "would_replace": old}, as_json=as_json)
+        words = [f"would give {len(found.numbers)} numbers to {tracker}", *(f"would replace {file}" for file in old)]
+        say(words, {"run": found.run, "to": tracker.value, "would_replace": old}, as_json=as_json)
         return
     place = send(found, tracker.value, project, path.parent)
     row = {"run": found.run, "to": tracker.value, "numbers": len(found.numbers), "look": place}

@@ -79,13 +79,13 @@ def files(path: Path) -> list[str]:
 
 def code_files(path: Path) -> set[str]:
     """The files of code in this folder that its auto_map names, as modeling_x.py for "modeling_x.Model"."""
-    found = set()
+    modules = set()
     for settings in (_json(path / name) for name in NAMING_CODE if (path / name).is_file()):
         auto_map = settings.get("auto_map")
         for value in auto_map.values() if isinstance(auto_map, dict) else ():
             references = value if isinstance(value, list) else [value]
-            found |= {f"{text.partition('.')[0]}.py" for text in references if isinstance(text, str)}
-    return {name for name in found if re.fullmatch(r"\w+\.py", name)}
+            modules |= {f"{text.partition('.')[0]}.py" for text in references if isinstance(text, str)}
+    return {name for name in modules if re.fullmatch(r"\w+\.py", name)}
 
 
 def is_trained(path: Path) -> bool:

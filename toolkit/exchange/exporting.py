@@ -148,8 +148,8 @@ def _unchanged(path: Path, manifest: Manifest | None) -> bool:
     if path.name == INFO and manifest.shape == "sharegpt":
         set_name = manifest.pair_set.rpartition("@")[0]
         return path.read_text(encoding="utf-8") == dataset_info(set_name, next(iter(manifest.files), ""))
-    wanted = manifest.files.get(path.name)
-    return wanted is None or checksums(path.parent, [path.name])[path.name] == wanted or is_recorded(path)
+    digest = manifest.files.get(path.name)
+    return digest is None or checksums(path.parent, [path.name])[path.name] == digest or is_recorded(path)
 
 
 def _written(folder: Path, manifest: Manifest) -> set[str]:
