@@ -20,7 +20,7 @@ from toolkit.engines import toy
 from toolkit.errors import InputError, OutputError
 from toolkit.exchange.exporting import export_pairs
 from toolkit.exchange.manifest import check_files, read_manifest
-from toolkit.safe_files import abandoned, locked, read_record, remove_abandoned, write_files
+from toolkit.safe_files import abandoned, locked, read_record, remove_abandoned, scratch, write_files
 from toolkit.store import serving
 from toolkit.store.database import Store
 from toolkit.store.serving import Server, address, open_reader
@@ -147,6 +147,12 @@ def test_the_folder_of_a_living_process_is_held_and_of_a_killed_one_abandoned(tm
         process.wait()
     (left,) = abandoned(tmp_path)
     assert remove_abandoned(left) and not list(tmp_path.iterdir())
+
+
+def test_a_temporary_folder_can_be_written_into_as_any_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(safe_files, "LOCK_SECONDS", 0.2)
+    with scratch(tmp_path, "push") as aside:
+        write_files(aside, {"a.md": "x"})
 
 
 def test_a_request_without_an_end_is_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -153,7 +153,7 @@ def test_what_somebody_holds_or_another_user_made_is_not_abandoned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with scratch(tmp_path, "export") as held:
-        assert not abandoned(tmp_path) and not remove_abandoned(held) and held.is_dir()
+        assert not abandoned(tmp_path) and not remove_abandoned(held.parent) and held.is_dir()
     left = tmp_path / ".temporal-toolkit-export-abcd1234"
     left.mkdir()
     (tmp_path / ".temporal-toolkit-export-linked12").symlink_to(left)

@@ -56,9 +56,10 @@ def export_pairs(store: Store, reference: str, folder_or_file: str | Path, shape
     verify(store, version)
     target = Path(folder_or_file).expanduser().resolve()
     as_file = _is_file(target, chosen)
-    _refuse_others(target, as_file)
     with _boundary(target):
         target.parent.mkdir(parents=True, exist_ok=True)
+        with locked(target.parent):
+            _refuse_others(target, as_file)
         clear_abandoned(target.parent, "export")
         with scratch(target.parent, "export") as aside:
             partial = aside / "new"
