@@ -20,6 +20,7 @@ code means, and `toolkit --help` prints it.
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,12 +38,17 @@ class ToolkitError(Exception):
 
     def __init__(self, problem: str, *, remedy: str, where: object = "") -> None:
         self.problem, self.where, self.remedy = hidden(problem), hidden(str(where)), hidden(remedy)
-        parts = [self.problem]
+        parts = [_indented(self.problem)]
         if self.where:
-            parts.append(f"  where:  {self.where}")
+            parts.append(f"  where:  {_indented(self.where)}")
         if self.remedy:
-            parts.append(f"  remedy: {self.remedy}")
+            parts.append(f"  remedy: {_indented(self.remedy)}")
         super().__init__("\n".join(parts))
+
+
+def _indented(text: str) -> str:
+    """Further lines of a text stand under it, so that a name with line ends in it forges no part of the message."""
+    return re.sub(r"\n(?!    )", "\n    ", text)
 
 
 class RecipeError(ToolkitError):

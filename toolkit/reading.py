@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from toolkit.errors import InputError
+from toolkit.trust import check_member, member
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
 # The last two are pyarrow's, for a date that Python has none for and for a type that it does not know.
@@ -138,6 +139,7 @@ def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
 def _folder(path: Path, split: str) -> Iterator[Line]:
     import datasets
 
+    _check_saved(path)
     data = datasets.load_from_disk(str(path))
     if isinstance(data, datasets.DatasetDict):
         if split not in data:
@@ -145,6 +147,17 @@ def _folder(path: Path, split: str) -> Iterator[Line]:
         data = data[split]
     batches = data.with_format("arrow").iter(batch_size=BATCH)
     yield from _numbered(path.name, (row for batch in batches for row in batch.to_pylist()))
+
+
+def _check_saved(path: Path) -> None:
+    """Raise InputError where the index of a saved data set names a file outside of its folder."""
+    index = path / "dataset_dict.json"
+    splits = json.loads(index.read_text(encoding="utf-8")).get("splits", []) if index.is_file() else []
+    for folder in (path, *(path / check_member(str(split), index) for split in splits)):
+        state = folder / "state.json"
+        files = json.loads(state.read_text(encoding="utf-8")).get("_data_files", []) if state.is_file() else []
+        for file in files:
+            member(folder, str(file["filename"]), state)
 
 
 def _hub(name: str, split: str) -> Iterator[Line]:

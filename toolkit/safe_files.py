@@ -34,10 +34,13 @@ REMEMBERED = 4  # digests of one file: a kill between record and rename leaves t
 
 @contextmanager
 def scratch(folder: Path, purpose: str) -> Iterator[Path]:
-    """A temporary folder in this folder, held while it is used and gone afterwards. purpose: lower-case letters."""
+    """A temporary folder in this folder, held while it is used and gone afterwards. purpose: lower-case letters.
+
+    What is yielded lies in the held one, so that it can be locked, and has the permissions of any new folder."""
     path, handle = _claim(folder, purpose)
     try:
-        yield path
+        (path / "work").mkdir()
+        yield path / "work"
     finally:
         shutil.rmtree(path, ignore_errors=True)
         os.close(handle)
@@ -61,7 +64,7 @@ def remove_abandoned(path: Path) -> bool:
 
 
 def clear_abandoned(folder: Path, purpose: str) -> None:
-    """Remove what killed processes left of this purpose. The caller holds the folder's lock."""
+    """Remove what killed processes left of this purpose."""
     for path in abandoned(folder):
         if path.name.startswith(f"{PREFIX}{purpose}-"):
             remove_abandoned(path)

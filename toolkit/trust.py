@@ -43,7 +43,7 @@ def file_stem(name: str) -> str:
     if NAME.fullmatch(name):
         return name
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    return f"{re.sub(r'[^A-Za-z0-9_]', '_', name)[:40]}-{digest}"
+    return f"{re.sub(r'[^A-Za-z0-9_]', '_', name)[:40] or '_'}-{digest}"
 
 
 def check_member(name: str, where: object) -> str:
@@ -64,6 +64,14 @@ def member(folder: Path, name: str, where: object = "") -> Path:
     return path
 
 
+def check_target(folder: Path, name: str, where: object) -> None:
+    """Raise InputError where a setting in this folder names a file of this machine outside of the folder."""
+    target = Path(os.path.realpath(folder / name))
+    root = Path(os.path.realpath(folder))
+    if os.path.lexists(target) and not (target.is_relative_to(root) or _is_blob(target, root)):
+        raise InputError(f"{_shown(name)} is a file outside of this folder", where=where, remedy="remove the setting")
+
+
 def check_links(folder: Path) -> None:
     """Raise InputError for a link in this folder that leads out of it, and for what is neither file nor folder."""
     root = Path(os.path.realpath(folder))
@@ -72,10 +80,10 @@ def check_links(folder: Path) -> None:
 
 
 def refuse_links(folder: Path) -> None:
-    """Raise InputError for any link in a folder that the toolkit alone writes into, or where it is a link itself."""
-    for path in (folder, *_entries(folder)):
-        if path.is_symlink():
-            raise InputError(f"{_shown(path.name)} is a link", where=path, remedy="remove it: the toolkit makes none")
+    """Raise InputError where a folder that the toolkit alone writes into is a link, or has one that leads out of it."""
+    if folder.is_symlink():
+        raise InputError(f"{_shown(folder.name)} is a link", where=folder, remedy="remove the link")
+    check_links(folder)
 
 
 def output_folder(base: Path, *names: str) -> Path:
@@ -97,6 +105,17 @@ def inside(folder: Path, name: str, what: str) -> Path:
             remedy="do not use this store; ask who made it",
         )
     return folder / name
+
+
+def check_owner(folder: Path) -> None:
+    """Raise InputError for a folder that another user placed where every user of this machine may write."""
+    owner, shared = folder.stat().st_uid, folder.parent.stat().st_mode & stat.S_IWOTH
+    if shared and owner not in (os.geteuid(), 0):
+        raise InputError(
+            f"another user (id {owner}) made this folder, in a folder that everybody can write into",
+            where=folder,
+            remedy="set TOOLKIT_CACHE to a folder of your own",
+        )
 
 
 def copy_file(folder: Path, name: str, target: Path) -> None:

@@ -29,6 +29,7 @@ from benchmarks.chaos.stand import Stand
 from benchmarks.chaos.trial import Campaign, Outcome
 from benchmarks.chaos.victim import PROTECTIONS
 from toolkit.provenance import capture
+from toolkit.safe_files import write_file
 
 PATIENCE, REAL_PATIENCE = 300.0, 1800.0
 
@@ -88,7 +89,7 @@ def report(options: argparse.Namespace, campaign: Campaign, planned: int, outcom
     undisturbed = {"rows": rows, "steps": campaign.steps, "seconds": round(campaign.seconds, 1)}
     about = {"command": "python -m benchmarks.chaos.campaign", "launch": vars(launch), "undisturbed": undisturbed}
     found = {**about, "planned": planned, **summary(outcomes), "faults": [row(outcome) for outcome in outcomes]}
-    options.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    write_file(options.out, json.dumps(found, indent=2) + "\n")
 
 
 def main() -> None:

@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from toolkit.provenance import capture  # noqa: E402
+from toolkit.safe_files import write_file  # noqa: E402
 
 MOST_SECONDS = 120  # for a question that may not end
 QUIET = {"HF_DATASETS_DISABLE_PROGRESS_BARS": "1", "HF_HUB_OFFLINE": "1"}
@@ -84,7 +85,7 @@ class Benchmark:
             "parts": found,
         }
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(result, indent=2, default=dict) + "\n", encoding="utf-8")
+        write_file(options.out, json.dumps(result, indent=2, default=dict) + "\n")
         print("\n".join([*self.table(found), *(f"{'met' if m else 'NOT MET':<8}{a}: {v}" for a, v, m in targets)]))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,7 +28,8 @@ from toolkit.store.database import Store
 from toolkit.store.references import REFERENCES
 
 COLUMNS = [column.split(".") for columns in REFERENCES.values() for column in columns.split()]
-LEFT = (".s.duckdb.x1", "s.duckdb.sock", "trainings/dead/checkpoint")
+DEAD = "trainings/0123456789abcdef01234567"
+LEFT = (".temporal-toolkit-store-abcd1234", ".s.duckdb.abcd1234", "s.duckdb.sock", f"{DEAD}/checkpoint")
 
 
 @pytest.fixture
@@ -36,7 +39,14 @@ def path(tmp_path: Path, scripted_recipe: Callable[..., Recipe]) -> Path:
     with Lab(recipe, Store(path), capture("test", recipe.resolved())) as lab:
         self_rewarding(lab, recipe)
     for name in LEFT:
-        (tmp_path / name).mkdir(parents=True) if "." not in name[1:] or name[0] == "." else (tmp_path / name).touch()
+        if name.endswith(".sock"):
+            with socket.socket(socket.AF_UNIX) as listening:
+                listening.bind(str(tmp_path / name))
+        else:
+            (tmp_path / name).mkdir(parents=True)
+    for name in ("lock", "pairs.jsonl"):
+        (tmp_path / DEAD / name).touch()
+    os.utime(tmp_path / ".s.duckdb.abcd1234", (0, 0))
     (trained,) = tmp_path.glob("models/*")
     shutil.copytree(trained, tmp_path / "models" / "stray")
     return path

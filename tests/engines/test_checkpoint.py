@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.engines import checkpoint, find
-from toolkit.errors import InputError
+from toolkit.errors import InputError, OutputError
 
 
 @pytest.fixture
@@ -162,11 +162,10 @@ def test_a_trained_checkpoint_gets_its_parents_tokenizer_and_loses_its_own(model
     assert not (trained / "special_tokens_map.json").exists()
 
 
-def test_promoting_replaces_what_stood_there_whole(model: Path, tmp_path: Path) -> None:
+def test_promoting_replaces_nothing(model: Path, tmp_path: Path) -> None:
     final = tmp_path / "final"
     final.mkdir()
     (final / "left-over").write_text("x")
-    checkpoint.promote(model, final)
-    assert not model.exists()
-    assert not (final / "left-over").exists()
-    checkpoint.verify(final)
+    with pytest.raises(OutputError, match="not a checkpoint that the toolkit finished"):
+        checkpoint.promote(model, final)
+    assert [path.name for path in final.iterdir()] == ["left-over"] and model.is_dir()

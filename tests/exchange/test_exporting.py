@@ -211,7 +211,7 @@ def test_a_file_may_be_named_instead_of_a_folder(store: Store, tmp_path: Path, n
     shape = "parquet" if name.endswith("parquet") else "trl"
     for _ in range(2):
         path = export_pairs(store, "set", tmp_path / name, shape)
-        assert sorted(p.name for p in tmp_path.iterdir()) == ["manifest.json", name]
+        assert sorted(p.name for p in tmp_path.glob("[!.]*")) == ["manifest.json", name]
     assert import_pairs(store, path, "again", "L")[0].fingerprint == left.fingerprint
     with pytest.raises(InputError, match=r"\.csv"):
         export_pairs(store, "set", tmp_path / "pairs.csv", shape)

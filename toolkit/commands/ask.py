@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import typer
 from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, WideOption, end, reading, show
 from toolkit.errors import InputError, OutputError, RecipeError, StoreError
 from toolkit.reporting.json_lines import json_line
+from toolkit.safe_files import scratch, sync
 from toolkit.safe_text import lines, one_line
 from toolkit.store import lineage as tracing
 from toolkit.store.database import Store, queries
@@ -62,9 +64,23 @@ def _sql(statement: str, path: Path, form: str, out: Path | None, wide: bool) ->
         if statement:
             answer = store.arrow(statement)
             with _expressed(form, out):
-                _write(answer, form, out, wide)
+                _write_aside(answer, form, out, wide)
         else:
             _shell(store)
+
+
+def _write_aside(answer: Any, form: str, out: Path | None, wide: bool) -> None:
+    """A file is replaced when the new one is complete."""
+    if out is None or form == "table" or (out.exists() and not out.is_file()):
+        _write(answer, form, out, wide)
+    else:
+        target = Path(os.path.realpath(out))
+        with scratch(target.parent, "answer") as folder:
+            _write(answer, form, folder / target.name, wide)
+            sync(folder / target.name)
+            os.replace(folder / target.name, target)
+    if out:
+        print(f"{answer.num_rows} rows in {out}", file=sys.stderr)
 
 
 def _write(answer: Any, form: str, out: Path | None, wide: bool) -> None:
@@ -80,8 +96,6 @@ def _write(answer: Any, form: str, out: Path | None, wide: bool) -> None:
         _write_lines(answer, out)
     else:
         show(f"{answer.num_rows} rows", answer.to_pylist(), wide=wide)
-    if out:
-        print(f"{answer.num_rows} rows in {out}", file=sys.stderr)
 
 
 def _shown(value: Any) -> Any:

@@ -80,7 +80,7 @@ def _browse(notebook: Notebook, store: Path, how: tuple[int, bool], as_json: boo
         _await(server, port)
         address = f"http://{HOST}:{port}/?access_token={token}"
         row = {"notebook": notebook.value, "store": str(store), "address": address}
-        say(f"{notebook} of {store}: {address}\nCtrl+C ends it", row, as_json=as_json)
+        say([f"{notebook} of {store}: {address}", "Ctrl+C ends it"], row, as_json=as_json)
         sys.stdout.flush()
         if opens:
             webbrowser.open(_door(Path(folder.name), address))

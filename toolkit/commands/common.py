@@ -6,6 +6,7 @@ What one command alone needs of evaluation, diagnostics, reporting and the recip
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,8 @@ from toolkit.errors import StoreError
 from toolkit.provenance import capture
 from toolkit.reporting.json_lines import json_line
 from toolkit.reporting.tables import table
-from toolkit.safe_text import lines
+from toolkit.safe_files import is_recorded
+from toolkit.safe_text import lines, one_line
 from toolkit.store.database import START, Store
 from toolkit.store.launches import begin
 from toolkit.store.serving import DEFAULT as DEFAULT
@@ -51,9 +53,21 @@ def end(action: Callable[[], None]) -> None:
     raise typer.Exit(guarded(action))
 
 
-def say(text: str, row: Mapping[str, Any], *, as_json: bool) -> None:
-    """What a command did: in words, or as one JSON object."""
-    print(json_line(row) if as_json else lines(text))
+def say(text: str | Sequence[str], row: Mapping[str, Any], *, as_json: bool) -> None:
+    """What a command did: in lines of words, or as one JSON object. A name that a line holds cannot end the line."""
+    parts = [text] if isinstance(text, str) else text
+    print(json_line(row) if as_json else "\n".join(one_line(part) for part in parts))
+
+
+def would_write(paths: Sequence[Path]) -> list[str]:
+    """What writing these files would do to those that are there."""
+    there = [path for path in paths if os.path.lexists(path)]
+    ours = {path for path in there if is_recorded(path)}
+    return [
+        *(f"would write {path}" for path in paths if path not in there),
+        *(f"would replace {path}" for path in there if path in ours),
+        *(f"would keep {path}, not written by the toolkit, under another name" for path in there if path not in ours),
+    ]
 
 
 def show(title: str, rows: Sequence[Mapping[str, Any]], *, as_json: bool = False, wide: bool = False) -> None:

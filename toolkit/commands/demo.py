@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 from pathlib import Path
@@ -16,6 +17,8 @@ from toolkit.engines import toy
 from toolkit.errors import RecipeError, writing
 from toolkit.recipes.commented import commented
 from toolkit.recipes.run import find_config
+from toolkit.safe_files import write_file
+from toolkit.trust import refuse_links
 
 CHANGES = ("engine.kind=scripted", "trainer.device=cpu", "gate.max_dropped=0.5")
 HEAD = (
@@ -43,14 +46,19 @@ def _demo(path: Path, as_json: bool) -> None:
 
 def _written(path: Path) -> Path:
     """The recipe in demo/ next to the store, with the toy checkpoint that it names."""
-    folder = path.parent / "demo"
-    recipe = folder / "demo.toml"
-    if recipe.exists():
-        return recipe
-    if path.exists():  # its sets would become versions of that store's
+    folder = (path.parent / "demo").absolute()
+    model, recipe = folder / "model", folder / "demo.toml"
+    changes = (f"model={model}", f"trainer.python={SCRIPTED}", "name=demo", *CHANGES)
+    text = commented(load(find_config(None), changes), HEAD)
+    if os.path.lexists(folder):
+        refuse_links(folder)
+    if not recipe.exists() and path.exists():  # its sets would become versions of that store's
         raise RecipeError(f"{path} is there already", remedy="give the demo a store of its own: --store demo.duckdb")
+    if recipe.exists() and recipe.read_text(encoding="utf-8", errors="replace") != text:
+        remedy = "remove the folder demo/, or run that recipe yourself: toolkit.recipes.temporal --config"
+        raise RecipeError("this is not the recipe that the demo writes", where=recipe, remedy=remedy)
     with writing(folder):
-        model = toy.make(folder.absolute() / "model")
-        changes = (f"model={model}", f"trainer.python={SCRIPTED}", "name=demo", *CHANGES)
-        recipe.write_text(commented(load(find_config(None), changes), HEAD), encoding="utf-8")
+        if not recipe.exists():
+            toy.make(model)
+        write_file(recipe, text)
     return recipe

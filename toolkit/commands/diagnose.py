@@ -13,7 +13,6 @@ from toolkit.consent import TrustOption
 from toolkit.extras import need
 from toolkit.lab import Lab
 from toolkit.provenance import capture
-from toolkit.safe_text import one_line
 from toolkit.store.database import Store
 
 if TYPE_CHECKING:
@@ -49,11 +48,11 @@ def _diagnose(run: str, how: tuple[str, int | None], what: tuple[bool, bool], wh
         recipe = recipe_of(store, run, trusted=trusted)
     with Lab(recipe, Store(path), capture("diagnose", recipe.resolved())) as lab:
         verdict = measured(lab, run, Measuring(*how), gradients=what[0], after=what[1])
-    say(f"{told(verdict)}\n\nreport: toolkit report {run} --store {path}", asdict(verdict), as_json=as_json)
+    say([*told(verdict), "", f"report: toolkit report {run} --store {path}"], asdict(verdict), as_json=as_json)
 
 
-def told(verdict: Verdict) -> str:
-    """The verdict for a terminal."""
+def told(verdict: Verdict) -> list[str]:
+    """The verdict for a terminal, line by line."""
     marks = {True: "yes", False: "no", None: "-"}
     lines = [f"  {finding.name:<13} {marks[finding.holds]:<4} {finding.said}" for finding in verdict.findings]
-    return "\n".join(["", f"{verdict.run}: {verdict.verdict}", one_line(verdict.headline, 0), "", *lines])
+    return ["", f"{verdict.run}: {verdict.verdict}", verdict.headline, "", *lines]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,7 @@ from toolkit.commands.leftovers import leftovers, remove
 from toolkit.errors import StoreError
 from toolkit.pairs.audit import KINDS, Audit, audit
 from toolkit.pairs.versions import versions
+from toolkit.safe_text import one_line
 from toolkit.store.database import Store
 from toolkit.store.launches import clock_notes
 from toolkit.store.references import lost_references
@@ -29,10 +31,11 @@ EXAMPLES = 3  # rows that a check names by itself; all of them follow in a table
 def doctor(
     store: StoreOption = DEFAULT,
     fix: Annotated[bool, typer.Option("--fix", help="Remove what killed launches left and nothing needs.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what --fix would remove; remove nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Check the machine, every row of the store (an older one is migrated) and the files beside it: doctor --json."""
-    end(lambda: _doctor(store, fix, as_json))
+    end(lambda: _doctor(store, fix and not dry_run, as_json))
 
 
 def _doctor(path: Path, fix: bool, as_json: bool) -> None:
@@ -53,16 +56,18 @@ def _examined(path: Path, fix: bool, as_json: bool) -> None:
         rows = _checks(store, result)
         notes = [*_unchecked(result), *clock_notes(store)]
         beside = leftovers(store)
-        for found in beside if fix else ():
-            if found.safe:
-                remove(found)
+        safe = [found for found in beside if found.safe] if fix else []
+        for found in safe:  # all are listed before the first goes
+            print(f"to be removed: {one_line(str(found.path))}: {found.what}", file=sys.stderr, flush=True)
+        for found in safe:
+            remove(found)
     told = rows if as_json else [row | {"found": row["found"] or "nothing wrong"} for row in rows]
     show("Store", told, as_json=as_json, wide=True)
     if result.findings:
         show("Rows that contradict others", [vars(row) for row in result.findings], as_json=as_json, wide=True)
     if notes:
         show("Not checked, or worth a look", [{"note": note} for note in notes], as_json=as_json, wide=True)
-    show("Files beside the store", [found.row(fix and found.safe) for found in beside], as_json=as_json, wide=True)
+    show("Files beside the store", [found.row(fix) for found in beside], as_json=as_json, wide=True)
     if bad := [row for row in rows if row["found"]]:
         raise StoreError(
             f"{len(bad)} of {len(rows)} checks failed",

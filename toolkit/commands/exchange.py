@@ -12,7 +12,7 @@ from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, WideOption
 from toolkit.commands.sets import Reference
 from toolkit.errors import RecipeError
 from toolkit.exchange import published
-from toolkit.exchange.exporting import export_pairs
+from toolkit.exchange.exporting import export_pairs, would_replace
 from toolkit.exchange.importing import import_pairs
 from toolkit.pairs import filters
 from toolkit.pairs.overlap import EvalSet, eval_set, near_report, overlap_report
@@ -43,11 +43,13 @@ def export(
     reference: Reference,
     target: Annotated[Path, typer.Argument(help="Folder, or file, to write.")],
     shape: Annotated[str, typer.Option(help="jsonl, parquet, openrlhf, trl, trl-implicit, sharegpt or hf.")] = "jsonl",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the files it would replace; write none.")] = False,
     store: StoreOption = DEFAULT,
     as_json: JsonOption = False,
 ) -> None:
     """A version in a trainer's shape, with a card and a manifest to come back by: export guided@1 out --shape trl."""
-    end(lambda: _export(reference, (target, shape), store, as_json))
+    what = (target, shape)
+    end(lambda: _would_export(reference, what, store, as_json) if dry_run else _export(reference, what, store, as_json))
 
 
 def import_responses(
@@ -135,7 +137,7 @@ def _import(source: str, name: str, how: tuple[str, str], path: Path, as_json: b
     lines = [f"{source} {known} {made.id}: {len(made.pairs)} pairs, {aside.total()} rows set aside"]
     lines += [*(f"  {count} {reason}" for reason, count in aside.most_common()), *([look] if aside else [])]
     row = {"set": made.id, "pairs": len(made.pairs), "fingerprint": made.fingerprint, "known": found}
-    say("\n".join(lines), {**row, "set_aside": aside.total(), "reasons": dict(aside.most_common())}, as_json=as_json)
+    say(lines, {**row, "set_aside": aside.total(), "reasons": dict(aside.most_common())}, as_json=as_json)
 
 
 def _export(reference: str, what: tuple[Path, str], path: Path, as_json: bool) -> None:
@@ -146,6 +148,14 @@ def _export(reference: str, what: tuple[Path, str], path: Path, as_json: bool) -
     row = {"set": version.id, "pairs": version.size, "path": str(written), "fingerprint": version.fingerprint}
     told = f"{version.id}: {version.size} pairs in {written}, fingerprint {version.fingerprint}"
     say(told, row, as_json=as_json)
+
+
+def _would_export(reference: str, what: tuple[Path, str], path: Path, as_json: bool) -> None:
+    with reading(path) as store:
+        version = resolve(store, reference)
+    replaced = [str(file) for file in would_replace(*what)]
+    words = [f"would write {version.id} to {what[0]}", *(f"would replace {file}" for file in replaced)]
+    say(words, {"set": version.id, "path": str(what[0]), "would_replace": replaced}, as_json=as_json)
 
 
 def _import_responses(file: Path, whose: tuple[str, str], path: Path, as_json: bool) -> None:
@@ -206,4 +216,4 @@ def _told(what: str, counts: published.Counts, as_json: bool) -> None:
     lines = [f"{counts.taken} {what}, {counts.known} of them known before, {aside} rows set aside"]
     lines += [f"  {count} {reason}" for reason, count in counts.reasons.items()]
     row = {"taken": counts.taken, "known": counts.known, "set_aside": aside, "reasons": counts.reasons}
-    say("\n".join(lines), row, as_json=as_json)
+    say(lines, row, as_json=as_json)

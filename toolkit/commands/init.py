@@ -20,6 +20,7 @@ from toolkit.errors import InputError, RecipeError
 from toolkit.prompts.source import is_local, load_prompts
 from toolkit.recipes.commented import commented
 from toolkit.recipes.run import find_config
+from toolkit.trust import check_name
 
 
 @dataclass(frozen=True)
@@ -56,12 +57,13 @@ def _init(file: Path, wanted: Wanted, as_json: bool) -> None:
     if file.exists() or file.is_symlink():
         raise RecipeError(f"{file} is there already", remedy="name another file, or remove this one yourself")
     recipe, notes = _recipe(file, wanted)
+    check_name(recipe.name, "a run", "the file's name, or --set name=NAME", RecipeError)
     text = commented(recipe, _head(file, recipe, notes))
     with file.open("x", encoding="utf-8") as opened:
         opened.write(text)
     command = _command(file, recipe)
     told = [f"written: {file}", *notes, f"plan: {command} --plan", f"run:  {command}"]
-    say("\n".join(told), {"file": str(file), "notes": notes, "command": command}, as_json=as_json)
+    say(told, {"file": str(file), "notes": notes, "command": command}, as_json=as_json)
 
 
 def _recipe(file: Path, wanted: Wanted) -> tuple[Recipe, list[str]]:

@@ -1,24 +1,32 @@
 """Files beside a store: checkpoints that a row misses, checkpoints that no row knows, and what killed runs left.
 
-What may be removed without a thought (`safe`) is what a launch makes again from nothing or never reads: the temporary
-folder of a store that was being made, the socket of a writer that is gone, and the half-saved checkpoint of a training
-that no row knows. The last only where the folder has no other store, whose training it might be. A finished checkpoint
-is never safe, known or not: the next launch of its recipe takes it in.
+What may be removed (`safe`) is what the toolkit provably made, nobody holds, and a launch makes again from nothing or
+never reads: a temporary folder with the toolkit's prefix and no living owner, the empty database of a store that an
+older version was making, the socket of a writer that is gone, and the half-saved checkpoint of a training that no row
+knows, with its hand-off and its free lock next to it. The last only where the folder has no other store, whose training
+it might be. A finished checkpoint is never safe, known or not: the next launch of its recipe takes it in.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.engines import checkpoint
 from toolkit.errors import InputError, writing
+from toolkit.safe_files import PREFIX, abandoned, is_locked, remove_abandoned
 from toolkit.store.database import Store
-from toolkit.store.serving import address
+from toolkit.store.serving import address, is_left_socket
+from toolkit.trust import inside
 
+HAND_OFF = ("pairs.jsonl", "demonstrations.jsonl")
+EMPTY_STORE = 12_288  # bytes of a database without a table: three headers
+UNBORN_SECONDS = 60.0  # an older version makes an empty database in less than a second
 HALF_SAVED = ("checkpoint", "adapter")  # what a trainer saves into, before it is moved to models/
 
 
@@ -30,21 +38,23 @@ class Leftover:
     what: str
     safe: bool = False
 
-    def row(self, removed: bool) -> dict[str, object]:
-        after = "removed" if removed else "removed by doctor --fix" if self.safe else "left alone"
-        return {"check": str(self.path), "state": after, "found": self.what}
+    def row(self, fixed: bool) -> dict[str, object]:
+        state = ("removed" if fixed else "removed by doctor --fix") if self.safe else "left alone"
+        return {"check": str(self.path), "state": state, "found": self.what}
 
 
 def leftovers(store: Store) -> list[Leftover]:
     """All of them, for a store that this process holds open for writing."""
     assert store.path is not None  # one in memory has no folder
-    return [*_missing(store), *_unknown(store), *_of_killed_launches(store.path), *_half_saved(store)]
+    return [*_missing(store), *_unknown(store), *_temporary(store.path), *_half_saved(store)]
 
 
 def remove(found: Leftover) -> None:
-    """Remove one that is safe to remove."""
+    """Remove one that is safe to remove; never what a link leads to."""
     with writing(found.path):
-        if found.path.is_dir():
+        if found.path.name.startswith(PREFIX):
+            remove_abandoned(found.path)
+        elif found.path.is_dir() and not found.path.is_symlink():
             shutil.rmtree(found.path)
         else:
             found.path.unlink(missing_ok=True)
@@ -55,7 +65,7 @@ def _missing(store: Store) -> Iterator[Leftover]:
     for row in store.query("SELECT name, path FROM model WHERE training IS NOT NULL ORDER BY name, path"):
         path = store.path.parent / row["path"]
         try:
-            checkpoint.verify(path)
+            checkpoint.verify(inside(store.path.parent, row["path"], row["name"]))
         except InputError as error:
             yield Leftover(path, f"the checkpoint of {row['name']}: {error.problem}; restore it from a backup")
 
@@ -68,11 +78,24 @@ def _unknown(store: Store) -> Iterator[Leftover]:
             yield Leftover(path, "a checkpoint that no row knows: another store's, or one that a rerun takes in")
 
 
-def _of_killed_launches(store: Path) -> Iterator[Leftover]:
-    for path in sorted(store.parent.glob(f".{store.name}.*")):
-        yield Leftover(path, "left by a launch that was killed while it made the store", safe=True)
-    if address(store).exists():
+def _temporary(store: Path) -> Iterator[Leftover]:
+    for path in abandoned(store.parent):
+        yield Leftover(path, "the temporary folder of a process that was killed", safe=True)
+    for path in sorted(store.parent.iterdir()):
+        if _is_unborn_store(path, store.name):
+            yield Leftover(path, "left by a launch that was killed while it made the store", safe=True)
+    if is_left_socket(address(store)):
         yield Leftover(Path(os.path.abspath(address(store))), "the socket of a writer that was killed", safe=True)
+
+
+def _is_unborn_store(path: Path, name: str) -> bool:
+    """Whether an older version left this: `.STORE.` and eight characters, and in it at most an empty database."""
+    if not re.fullmatch(rf"\.{re.escape(name)}\.[a-z0-9_]{{8}}", path.name) or path.is_symlink() or not path.is_dir():
+        return False
+    age = time.time() - path.stat().st_mtime
+    files = list(path.iterdir())
+    empty = all(file.name == name and _is_store(file) and file.stat().st_size <= EMPTY_STORE for file in files)
+    return empty and age > UNBORN_SECONDS and path.stat().st_uid == os.geteuid()
 
 
 def _half_saved(store: Store) -> Iterator[Leftover]:
@@ -82,9 +105,17 @@ def _half_saved(store: Store) -> Iterator[Leftover]:
     for name in HALF_SAVED:
         for path in sorted(store.path.parent.glob(f"trainings/*/{name}")):
             if path.parent.name not in known:
-                inside = path.resolve().is_relative_to(store.path.parent.resolve())  # what a link leads to is another's
                 what = "half saved by a training that was killed; the same command trains again"
-                yield Leftover(path, what, alone and inside)
+                yield Leftover(path, what, alone and _is_our_training(path.parent))
+
+
+def _is_our_training(folder: Path) -> bool:
+    """Whether a training of the toolkit left this folder, and no process makes it: its id, hand-off and free lock."""
+    paths = (folder.parent, folder, *folder.rglob("*"))
+    if not re.fullmatch("[0-9a-f]{24}", folder.name) or any(path.is_symlink() for path in paths):
+        return False  # what a link leads to is another's
+    handed_off = any((folder / name).is_file() for name in HAND_OFF)
+    return handed_off and (folder / "lock").is_file() and not is_locked(folder / "lock")
 
 
 def _is_store(file: Path) -> bool:

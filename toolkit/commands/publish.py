@@ -29,7 +29,7 @@ from toolkit.exchange.manifest import read_manifest
 from toolkit.pairs.versions import check_name, resolve
 from toolkit.records import Model
 from toolkit.safe_files import PREFIX, locked, scratch
-from toolkit.trust import copy_file, inside
+from toolkit.trust import copy_file, inside, refuse_links
 
 ModelName = Annotated[str, typer.Argument(help="A stored model: its name, RUN/NAME or id.")]
 Repo = Annotated[str, typer.Argument(help="OWNER/NAME on the hub.")]
@@ -118,8 +118,8 @@ def _push(reference: str, where: tuple[str, bool], path: Path, as_json: bool) ->
 
 def _push_model(name: str, where: tuple[str, bool], path: Path, as_json: bool) -> None:
     repo, public = where
-    with scratch(path.parent, "push") as made:  # a checkpoint may not fit into /tmp
-        model, folder = _exported(name, made / "model", path)
+    with scratch(path.parent, "push") as aside:  # a checkpoint may not fit into /tmp
+        model, folder = _exported(name, aside / "model", path)
         url = upload(folder, repo, "model", public=public, message=f"{model.name} ({model.id})")
     row = {"model": model.id, "name": model.name, "weights": model.weights, "repo": repo, "url": url, "public": public}
     say(f"{model.name} ({model.id}) in {repo}: {url}", row, as_json=as_json)
@@ -139,22 +139,22 @@ def _pull(what: tuple[str, str], name: str, path: Path, as_json: bool) -> None:
     say(f"{repo} {known} {made.id}: {len(made.pairs)} pairs, fingerprint {made.fingerprint}", row, as_json=as_json)
 
 
-def _pulled(repo: str, revision: str, target: Path) -> Sealed:
+def _pulled(what: tuple[str, str], partial: Path, target: Path) -> Sealed:
     """Download, check, and keep what the seal names alone. A download that broke off goes on at the next call."""
+    repo, revision = what
     refuse_existing(target)
-    key = hashlib.sha256(f"{repo} {revision} {target.name}".encode()).hexdigest()
-    partial = target.parent / f"{PREFIX}download-{key}"
+    refuse_links(partial)
     download(repo, "model", partial, revision)
     sealed = check_checkpoint(partial)
     with scratch(target.parent, "pull") as aside:
-        made = aside / "new"
-        made.mkdir()
+        complete = aside / "new"
+        complete.mkdir()
         for name in (*sealed.files, SEAL, card.NAME):
             if (partial / name).is_symlink():
-                copy_file(partial, name, made / name)
+                copy_file(partial, name, complete / name)
             elif (partial / name).is_file():
-                (partial / name).rename(made / name)
-        promote(made, target)
+                (partial / name).rename(complete / name)
+        promote(complete, target)
     shutil.rmtree(partial)
     return sealed
 
@@ -163,9 +163,11 @@ def _pull_model(what: tuple[str, str], target: Path, as_json: bool) -> None:
     repo, revision = what
     target = target.expanduser().resolve()
     refuse_existing(target)
+    key = hashlib.sha256(f"{repo} {revision} {target.name}".encode()).hexdigest()
+    partial = target.parent / f"{PREFIX}download-{key}"
     with file_errors(target):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with locked(target.parent):
-            sealed = _pulled(repo, revision, target)
+        partial.mkdir(parents=True, exist_ok=True)
+        with locked(partial):
+            sealed = _pulled(what, partial, target)
     row = {"model": sealed.model, "name": sealed.name, "weights": sealed.weights, "path": str(target), "repo": repo}
     say(f"{sealed.name} ({sealed.model}) in {target}; use it with --model {target}", row, as_json=as_json)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end, reading, say
+from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end, reading, say, would_write
 from toolkit.trust import output_folder
 
 
@@ -20,20 +20,25 @@ def report(
         list[str] | None, typer.Option(help="A run to show beside; may be repeated. Else all from the same model.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for both files; else reports/ beside the store.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List what it would write and replace.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """What a run shows, as one HTML page and as Markdown: report temporal --against self_rewarding."""
-    end(lambda: _report((run, against or ()), store, out, as_json))
+    end(lambda: _report((run, against or ()), store, out, (dry_run, as_json)))
 
 
-def _report(what: tuple[str, Sequence[str]], path: Path, out: Path | None, as_json: bool) -> None:
-    from toolkit.reporting.page.run_page import run_page, write_page
+def _report(what: tuple[str, Sequence[str]], path: Path, out: Path | None, how: tuple[bool, bool]) -> None:
+    from toolkit.reporting.page.run_page import page_paths, run_page, write_page
     from toolkit.reporting.run_status import status_of
 
-    run, against = what
+    (run, against), (dry_run, as_json) = what, how
     folder = out or output_folder(path.parent, "reports")
     with reading(path) as store:
         page = run_page(store, run or status_of(store).run, against)
+    if dry_run:
+        paths = page_paths(page, folder)
+        say(would_write(paths), {"would_write": [str(path) for path in paths]}, as_json=as_json)
+        return
     written = [str(file) for file in write_page(page, folder)]
     told = [f"{page.verdict.verdict}: {page.verdict.headline}", *(f"written: {file}" for file in written)]
-    say("\n".join(told), {**asdict(page.verdict), "written": written}, as_json=as_json)
+    say(told, {**asdict(page.verdict), "written": written}, as_json=as_json)

@@ -9,7 +9,7 @@ import typer
 
 from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, WideOption, end, reading, say, show, writing
 from toolkit.pairs.diff import diff as difference
-from toolkit.pairs.versions import check_name, load, resolve
+from toolkit.pairs.versions import check_name, load, pairs_of_this_alone, references, resolve
 from toolkit.pairs.versions import delete as remove
 from toolkit.pairs.versions import tag as name_version
 
@@ -61,10 +61,13 @@ def delete(
     reference: Reference,
     reason: Annotated[str, typer.Option(help="Kept beside the deletion.")] = "",
     force: Annotated[bool, typer.Option(help="Also where a model, score or tag refers to it.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would go; delete nothing.")] = False,
     store: StoreOption = DEFAULT,
     as_json: JsonOption = False,
 ) -> None:
     """Delete a version and the pairs that no other one holds: delete clean@1 --reason "wrong judge"."""
+    if dry_run:
+        end(lambda: _would_delete(reference, store, as_json))
     end(lambda: _delete(reference, (reason, force), store, as_json))
 
 
@@ -106,6 +109,15 @@ def _tag(reference: str, name: str, path: Path, as_json: bool) -> None:
         version = name_version(store, reference, name, launch)
     row = {"set": version.id, "tag": name, "fingerprint": version.fingerprint}
     say(f"{version.name}@{name} is {version.id}", row, as_json=as_json)
+
+
+def _would_delete(reference: str, path: Path, as_json: bool) -> None:
+    with reading(path) as store:
+        version = resolve(store, reference)
+        alone, used = pairs_of_this_alone(store, version.id), references(store, version.id)
+    row = {"would_delete": version.id, "pairs": version.size, "pairs_of_no_other": alone, "referred_by": used}
+    words = [f"would delete {version.id}: {version.size} pairs, {alone} of them in no other version"]
+    say([*words, *(f"referred to by {what}: needs --force" for what in used)], row, as_json=as_json)
 
 
 def _delete(reference: str, how: tuple[str, bool], path: Path, as_json: bool) -> None:

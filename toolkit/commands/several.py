@@ -70,7 +70,7 @@ def _merge(sources: list[Path], into: Path, as_json: bool) -> None:
     lines = [f"{into}: added {told}" if added else f"{into}: nothing was new"]
     lines += [f"  copy {path} from beside its store to {into.parent / path}" for path in missing]
     row = {"into": str(into), "added": added, "missing_checkpoints": missing}
-    say("\n".join(lines), row, as_json=as_json)
+    say(lines, row, as_json=as_json)
 
 
 def _part_out(asked: Selection, folder: str, how: tuple[int, bool], path: Path) -> None:

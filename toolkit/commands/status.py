@@ -89,18 +89,15 @@ def _training(folder: Path) -> dict[str, Any] | None:
     """The training that is going on: its id and its optimizer steps so far, from the log beside the store."""
     from toolkit.training.process import StepLog
 
-    logs = [
-        log
-        for log in folder.glob("trainings/*/steps.jsonl")
-        if log.is_file() and not (folder / "models" / log.parent.name).exists()
-    ]
+    files = [log for log in folder.glob("trainings/*/steps.jsonl") if log.is_file() and not log.is_symlink()]
+    logs = [log for log in files if not (folder / "models" / log.parent.name).exists()]
     if not logs:
         return None
     newest = max(logs, key=lambda log: log.stat().st_mtime)
     return {"id": newest.parent.name, "steps": len(StepLog(newest).advance())}
 
 
-def _text(row: dict[str, Any], found: Status, others: list[str]) -> str:
+def _text(row: dict[str, Any], found: Status, others: list[str]) -> list[str]:
     goes_on = row["state"] in ("stopped", "not running")
     who = f" in process {row['process']}" if row["process"] else ""
     lines = [
@@ -108,14 +105,20 @@ def _text(row: dict[str, Any], found: Status, others: list[str]) -> str:
         f"done:      {_counts(found.done)}",
         f"in flight: {_counts(found.in_flight)}, stored already" if any(found.in_flight.values()) else "",
         f"training:  {row['training']['steps']} optimizer steps of {row['training']['id']}" if row["training"] else "",
-        table("Steps of this launch", _steps(found)).text() if found.steps else "no step of this launch is finished",
+        *_steps_table(found),
         f"left:      {told(row['left']) if row['left'] else row['no_plan']}",
         f"tests:     of suite {row['untested']!r}, which was not read: {PLAN}" if row["untested"] else "",
         f"go on:     {row['command']}" if goes_on else "",
         f"careful:   that command runs code: {', '.join(row['consents'])}" if goes_on and row["consents"] else "",
         f"others:    {', '.join(others)}" if others else "",
     ]
-    return "\n".join(line for line in lines if line)
+    return [line for line in lines if line]
+
+
+def _steps_table(found: Status) -> list[str]:
+    if not found.steps:
+        return ["no step of this launch is finished"]
+    return table("Steps of this launch", _steps(found)).text().split("\n")
 
 
 def _steps(found: Status) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from toolkit.errors import InputError
 from toolkit.judgments.rubric import Rubric
 from toolkit.judgments.verdict import justification
 from toolkit.pairs.versions import resolve
+from toolkit.safe_files import write_file
 from toolkit.store.database import Store
 
 _SQL = """
@@ -56,7 +57,5 @@ def rated_answers(store: Store, reference: str, judge: str, rubric: Rubric) -> l
 
 def write_examples(answers: Sequence[RatedAnswer], path: Path) -> None:
     """As `sft.data` reads them, one JSON object a line."""
-    with path.open("w", encoding="utf-8") as file:
-        for answer in answers:
-            row = {key: value for key, value in vars(answer).items() if key != "place"}
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    rows = ({key: value for key, value in vars(answer).items() if key != "place"} for answer in answers)
+    write_file(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

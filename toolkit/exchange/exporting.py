@@ -1,9 +1,10 @@
 """export_pairs(): a version as files that a trainer reads, with a manifest by which they come back.
 
 A folder is written in a temporary folder of its own and renamed; of a file, manifest.json beside it is renamed first,
-so that a kill between the two renames is found as drift and repaired by the next export. A second export to the same
-folder waits. Only an earlier export whose files nobody changed since is replaced, and not once its card was completed.
-A folder has a card; a file has none, for the README.md beside it is somebody else's.
+so that a kill between the two renames is found as drift and repaired by the next export. Of two exports to one place
+each is written apart, and the second takes the place of the first. Only an earlier export whose files nobody changed
+since is replaced, and not once its card was completed. A folder has a card; a file has none, for the README.md beside
+it is somebody else's.
 Rows stand in the order of their pair ids: the same version gives the same bytes.
 """
 
@@ -24,6 +25,7 @@ from toolkit.pairs.versions import Version, resolve, verify
 from toolkit.redaction import hidden, redact_mapping
 from toolkit.safe_files import clear_abandoned, is_recorded, locked, move_in, scratch, sync
 from toolkit.store.database import Store
+from toolkit.trust import check_name
 
 BATCH = 2000  # rows in memory at a time; the join is made once, in the database
 FILES = {".jsonl", ".json", ".csv", ".gz", ".parquet", ".arrow"}
@@ -51,22 +53,25 @@ def export_pairs(store: Store, reference: str, folder_or_file: str | Path, shape
     """
     chosen = layout(shape)
     version = resolve(store, reference)
+    check_name(version.name, "a set", store.path or "")  # of a stranger's store: it stands in the card
     verify(store, version)
     target = Path(folder_or_file).expanduser().resolve()
     as_file = _is_file(target, chosen)
-    _refuse_others(target, as_file)
     with _boundary(target):
         target.parent.mkdir(parents=True, exist_ok=True)
-        with locked(target.parent), scratch(target.parent, "export") as aside:
-            clear_abandoned(target.parent, "export")
+        with locked(target.parent):
+            _refuse_others(target, as_file)
+        clear_abandoned(target.parent, "export")
+        with scratch(target.parent, "export") as aside:
             partial = aside / "new"
             partial.mkdir()
             _write(store, version, chosen, (partial, target.name if as_file else chosen.file))
             for file in partial.iterdir():
                 sync(file)
-            _refuse_others(target, as_file)  # again: another export may have been there meanwhile
-            _put_file(partial, target) if as_file else _put_folder(partial, target, aside / "old")
-            sync(target.parent)
+            with locked(target.parent):
+                _refuse_others(target, as_file)  # again: another export may have been there meanwhile
+                _put_file(partial, target) if as_file else _put_folder(partial, target, aside / "old")
+                sync(target.parent)
     return target
 
 
@@ -145,8 +150,8 @@ def _unchanged(path: Path, manifest: Manifest | None) -> bool:
     if path.name == INFO and manifest.shape == "sharegpt":
         set_name = manifest.pair_set.rpartition("@")[0]
         return path.read_text(encoding="utf-8") == dataset_info(set_name, next(iter(manifest.files), ""))
-    wanted = manifest.files.get(path.name)
-    return wanted is None or checksums(path.parent, [path.name])[path.name] == wanted or is_recorded(path)
+    digest = manifest.files.get(path.name)
+    return digest is None or checksums(path.parent, [path.name])[path.name] == digest or is_recorded(path)
 
 
 def _written(folder: Path, manifest: Manifest) -> set[str]:

@@ -18,16 +18,19 @@ and selecting one again replaces it. FOLDER is a local folder, or an address tha
 from __future__ import annotations
 
 import json
+import secrets
 from dataclasses import asdict
 from typing import Any
 
 from toolkit.errors import InputError
 from toolkit.pairs.at_scale import POOLS, Selection, check, select_in_sql
-from toolkit.pairs.versions import Version, commit
+from toolkit.pairs.versions import Version, check_name, commit
 from toolkit.records import PairSet
 from toolkit.store.database import Store
 
 _PLAN = "selection.json"
+_REWRITE = "name another folder, or write the parts again: part-out"
+MOST_PARTS = 100_000
 _PAIR = "id, prompt, chosen, rejected, chosen_score, rejected_score, chosen_role, rejected_role, content, judge"
 _DROP = "stage, prompt, pair, reason, detail"
 _PART = f"{POOLS} AND hash(r.prompt) % $parts = $part"
@@ -55,8 +58,9 @@ class Folder:
 
         path = self._path(table, part)
         self._files.create_dir(path.rpartition("/")[0])
-        parquet.write_table(rows, f"{path}.part", filesystem=self._files, compression="zstd")
-        self._files.move(f"{path}.part", path)
+        aside = f"{path}.{secrets.token_hex(4)}.part"  # of this process alone
+        parquet.write_table(rows, aside, filesystem=self._files, compression="zstd")
+        self._files.move(aside, path)
 
     def read(self, table: str, part: int, remedy: str) -> Any:
         from pyarrow import parquet
@@ -69,8 +73,10 @@ class Folder:
 
     def write_plan(self, asked: Selection, parts: int) -> None:
         self._files.create_dir(self._root)
-        with self._files.open_output_stream(f"{self._root}/{_PLAN}") as file:
+        aside = f"{self._root}/{_PLAN}.{secrets.token_hex(4)}.part"
+        with self._files.open_output_stream(aside) as file:
             file.write(json.dumps({"parts": parts, "asked": asdict(asked)}).encode())
+        self._files.move(aside, f"{self._root}/{_PLAN}")
 
     def plan(self) -> tuple[Selection, int]:
         """What is asked for, and in how many parts."""
@@ -79,7 +85,24 @@ class Folder:
                 told = json.loads(file.read())
         except FileNotFoundError as error:
             raise InputError(f"no {_PLAN}", where=self.place, remedy="write the parts first: part-out") from error
-        return Selection(**told["asked"]), told["parts"]
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{_PLAN} is not of part-out: {error}", where=self.place, remedy=_REWRITE) from error
+        try:
+            asked, parts = Selection(**told["asked"]), int(told["parts"])
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(f"{_PLAN} is not of part-out: {error}", where=self.place, remedy=_REWRITE) from error
+        check_name(asked.name)
+        if not 0 < parts <= MOST_PARTS:
+            raise InputError(f"{parts} parts", where=f"{self.place}/{_PLAN}", remedy=_REWRITE)
+        return asked, parts
+
+    def refuse_others(self) -> None:
+        """Raise InputError where selection.json, which part-out replaces, is not of an earlier part-out."""
+        try:
+            self.plan()
+        except InputError as error:
+            if not error.problem.startswith("no "):
+                raise
 
     def _path(self, table: str, part: int) -> str:
         return f"{self._root}/{table}/part={part}/rows.parquet"
@@ -89,6 +112,7 @@ def write_parts(store: Store, asked: Selection, folder: str, parts: int) -> None
     """Every part's judged answers. Raises InputError where they have no one scale or order."""
     check(store, asked)
     to = Folder(folder)
+    to.refuse_others()
     for part in range(parts):
         pools = {**asked.pools, "parts": parts, "part": part}
         to.write("response", part, store.arrow(_ANSWERS, pools))

@@ -178,6 +178,13 @@ def references(store: Store, version: str) -> list[str]:
     return sorted(row["what"] for row in store.query(sql, {"v": version}))
 
 
+def pairs_of_this_alone(store: Store, version: str) -> int:
+    """How many pairs of a version no other version holds: they go when it is deleted."""
+    others = "SELECT m.pair FROM pair_set v, members(v.id) m WHERE v.id <> $v"
+    counted = store.query(f"SELECT count(*) AS n FROM members($v) WHERE pair NOT IN ({others})", {"v": version})
+    return int(counted[0]["n"])
+
+
 def delete(store: Store, reference: str, launch: str, *, reason: str = "", force: bool = False) -> Version:
     """Remove a version and the pairs that no other version holds. Answers and verdicts stay.
 

@@ -30,6 +30,7 @@ REMEDIES = {
     "mlflow": "set MLFLOW_TRACKING_URI to a server or a file, for example sqlite:///mlflow.db",
     "trackio": "set TRACKIO_DIR to a folder that can be written",
 }
+NAMED = "the store; run its recipe again with --run NAME: what is stored is not made again"
 LONGEST = 500  # characters of a parameter; MLflow's older servers take no more
 
 
@@ -53,7 +54,7 @@ def _tensorboard(run: RunNumbers, _: str, folder: Path) -> str:
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-    place = output_folder(folder, "tensorboard", check_name(run.run, "a run"))
+    place = output_folder(folder, "tensorboard", check_name(run.run, "a run", NAMED))
     place.mkdir(parents=True, exist_ok=True)
     with locked(place), scratch(folder, "events") as aside:
         writer = EventFileWriter(str(aside))
@@ -63,6 +64,12 @@ def _tensorboard(run: RunNumbers, _: str, folder: Path) -> str:
         writer.close()
         replace_events(aside, place)
     return f"tensorboard --logdir {place.parent}"
+
+
+def replaced_events(run: RunNumbers, folder: Path) -> list[Path]:
+    """The event files that logging this run to TensorBoard would replace: the toolkit wrote them."""
+    place = output_folder(folder, "tensorboard", check_name(run.run, "a run", NAMED))
+    return [path for path in sorted(place.glob("events.out.tfevents.*")) if is_recorded(path)]
 
 
 def replace_events(aside: Path, place: Path) -> None:

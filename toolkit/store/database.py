@@ -18,7 +18,6 @@ import itertools
 import json
 import os
 import re
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from typing import Any
 import duckdb
 
 from toolkit.errors import StoreError, StoreLocked
+from toolkit.safe_files import scratch
 from toolkit.safe_text import one_line
 from toolkit.store.catalog import DIGEST, MIGRATION, SCHEMA, Catalog, check_catalog, digest, read_catalog
 from toolkit.store.rows import Table, table_of
@@ -389,8 +389,8 @@ def _create(path: Path) -> None:
     """An empty database appears under its name in one step: the half of one, which a kill meanwhile or a full disk
     would leave, DuckDB refuses to open ever after."""
     try:
-        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder, boundary(path):
-            made = Path(folder) / path.name
+        with scratch(path.parent, "store") as folder, boundary(path):
+            made = folder / path.name
             duckdb.connect(str(made)).close()
             _appear(made, path)
     except FileExistsError:  # another process was faster; what it writes must not be replaced

@@ -12,9 +12,11 @@ need a copy of the file; and the plain `duckdb` client, which opens the file onc
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import socket
+import stat
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,6 +27,10 @@ from toolkit.store.database import ASK, Store
 
 DEFAULT = Path("runs/store.duckdb")  # where recipes write and everyone reads, unless told otherwise
 ANSWER_SECONDS = 600.0
+FIRST_SECONDS = 10.0  # a connection that asks nothing for so long is closed
+MOST_READERS = 64  # connections at once, a thread each; a further one is refused with an error
+LONGEST_REQUEST = 16 * 2**20  # bytes of one query
+BUSY = {"error": f"{MOST_READERS} readers are connected already; ask again when one has ended"}
 
 
 class Server:
@@ -33,6 +39,7 @@ class Server:
     def __init__(self, store: Store) -> None:
         self._store, self._path = store, address(store.path) if store.path else None
         self._socket = _listen(self._path) if self._path else None
+        self._readers = threading.BoundedSemaphore(MOST_READERS)
         if self._socket:
             threading.Thread(target=self._accept, daemon=True).start()
 
@@ -43,7 +50,9 @@ class Server:
     def close(self) -> None:
         if self._socket and self._path:
             self._socket.close()
-            self._path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                if stat.S_ISSOCK(self._path.lstat().st_mode):
+                    self._path.unlink()
             self._socket = None
 
     def _accept(self) -> None:
@@ -52,12 +61,22 @@ class Server:
                 client, _ = listening.accept()
             except OSError:  # closed
                 return
-            threading.Thread(target=self._answer, args=(client,), daemon=True).start()
+            if self._readers.acquire(blocking=False):
+                threading.Thread(target=self._answer, args=(client,), daemon=True).start()
+            else:
+                _refuse(client)
 
     def _answer(self, client: socket.socket) -> None:
-        with contextlib.suppress(OSError), client, client.makefile("rwb") as stream:
-            for line in stream:
-                _send(stream, *self._result(line))
+        try:
+            with contextlib.suppress(OSError), client, client.makefile("rwb") as stream:
+                client.settimeout(FIRST_SECONDS)
+                while line := stream.readline(LONGEST_REQUEST):
+                    client.settimeout(None)
+                    _send(stream, *self._result(line))
+                    if not line.endswith(b"\n"):
+                        return
+        finally:
+            self._readers.release()
 
     def _result(self, line: bytes) -> tuple[dict[str, Any], bytes]:
         try:
@@ -135,10 +154,30 @@ def address(path: Path) -> Path:
     return min(beside, relative, key=lambda place: len(str(place)))
 
 
+def is_left_socket(path: Path) -> bool:
+    """Whether a socket of this user lies there on which nobody listens."""
+    try:
+        status = path.lstat()
+        if not stat.S_ISSOCK(status.st_mode) or status.st_uid != os.geteuid():
+            return False
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            client.settimeout(1.0)
+            return client.connect_ex(str(path)) == errno.ECONNREFUSED
+    except OSError:
+        return False
+
+
+def _refuse(client: socket.socket) -> None:
+    with contextlib.suppress(OSError), client:
+        client.settimeout(1.0)
+        client.sendall(json.dumps(BUSY).encode() + b"\n")
+
+
 def _listen(path: Path) -> socket.socket | None:
     made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        path.unlink(missing_ok=True)  # of a killed writer: this process holds the store's lock
+        if is_left_socket(path):
+            path.unlink()  # of a killed writer: this process holds the store's lock
         before = os.umask(0o177)
         try:
             made.bind(str(path))

@@ -16,6 +16,7 @@ import stat
 import sys
 from pathlib import Path
 
+KEPT = (".safetensors", ".json", ".jinja", ".txt", ".model")  # no code
 FAULT = os.environ.get("SCRIPTED_TRAINER_FAIL", "")
 
 
@@ -48,7 +49,10 @@ def main() -> None:
     policy, output = Path(flag("model.model_name_or_path")), Path(flag("ckpt.output_dir"))
     log_steps(rows)
     die_if("killed")
-    shutil.copytree(policy, output, dirs_exist_ok=True, ignore=shutil.ignore_patterns("outcome.json"))
+    output.mkdir(parents=True, exist_ok=True)
+    for file in policy.iterdir():
+        if file.suffix in KEPT and file.name != "outcome.json" and file.is_file():
+            shutil.copyfile(file, output / file.name)
     die_if("between")
     salt = json.dumps([flag("ref.model_name_or_path", "sft").rsplit("/", 1)[-1], rows])
     (output / "scripted.json").write_text(json.dumps({"salt": salt}))

@@ -68,8 +68,13 @@ def run_page(store: Store, run: str, against: Sequence[str] = ()) -> Page:
 
 def write_page(page: Page, folder: Path) -> list[Path]:
     """The page as HTML and as Markdown; their paths."""
-    name = f"report-{file_stem(page.run)}"
-    return write_files(folder, {f"{name}.html": as_html(page), f"{name}.md": as_markdown(page)})
+    html, markdown = (path.name for path in page_paths(page, folder))
+    return write_files(folder, {html: as_html(page), markdown: as_markdown(page)})
+
+
+def page_paths(page: Page, folder: Path) -> list[Path]:
+    """Where `write_page` writes."""
+    return [folder / f"report-{file_stem(page.run)}{suffix}" for suffix in (".html", ".md")]
 
 
 def _sets(store: Store, run: str) -> tuple[dict[str, object], ...]:
