@@ -43,23 +43,20 @@ _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _NUMBER = re.compile(r"[-+]?[\d.,_]+(?:[eE][-+]?\d+)?")
 _PLAIN = re.compile(  # switches, placeholders, types, names of variables
     r"(?i)|true|false|none|null|yes|no|on|off|auto|empty|default|required|optional|str|string|int|bool|bytes|"
-    r"(?-i:TEXT|VALUE|KEY|TOKEN|NAME|FILE|PASSWORD)|[*.…]+|<[^>]*>|(?-i:\$\{?[A-Z][A-Z0-9_]*\}?)|\{\w*\}|<\|\w+\|>"
+    r"value|(?-i:TEXT|KEY|TOKEN|NAME|FILE|PASSWORD|[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)|[*.…]+|<[^>]*>|(?-i:\$\{?[A-Z][A-Z0-9_]*\}?)|\$\{\{|\{\w*\}|<\|\w+\|>"
 )
 _CHOICE = re.compile(r"[a-z_]+")  # as every choice of a recipe: a stored recipe has to be parsed again
-_VALUE = (
-    r"""\\"(?:[^"\\\n]|\\(?!"))*\\"|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|\[[^\]\n]*\]|\{[^{}\n]*\}|"""
+_VALUE = re.compile(
+    r"""(?P<escape>\\+)"(?:(?!(?P=escape)").)*(?P=escape)"|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|\[[^\]\n]*\]|\{[^{}\n]*\}|"""
     # up to the next setting, or the end of the sentence
     r"""[^\s"'\[{](?:(?![,;&]\s*["']?[\w.-]+["']?\s?[=:]|[,;.)\]}]*(?:\s|$))[^\s"'])*"""
 )
-# The name in quotes or not, then : or =.
-_NAMED = re.compile(
-    r"""(?<![\w.-])(?P<name>-{0,2}[A-Za-z_][\w.-]*)(?P<sign>\\?["']?[ \t]{0,20}(?:=>|==?|:)[ \t]*)"""
-    rf"""(?P<value>{_VALUE})"""
-)
-_OPTION = re.compile(rf"(?<!\S)(?P<name>--?[A-Za-z][\w.-]*)(?P<sign>[ \t]+)(?P<value>{_VALUE})")
+# A name, in quotes or not, then : or =; or an option, and a space.
+_NAME = re.compile(r"""(?<![\w.-])(?P<name>-{0,2}[A-Za-z_][\w.-]*)(?P<sign>\\*["']?[ \t]{0,20}(?:=>|=(?!=)|:)[ \t]*)""")
+_OPTION = re.compile(r"(?<!\S)(?P<name>--?[A-Za-z][\w.-]*)(?P<sign>[ \t]+)")
 _SCHEME = re.compile(r"(?i)\b(bearer|basic)(\s+)([A-Za-z0-9._~+/=-]{8,})")
 _HEADER = re.compile(
-    r"""(?i)\b((?:(?:proxy-)?authorization|(?:set-)?cookie)\\?["']?\s*[:=]\s*\\?["']?)([^\r\n"'\\]+)"""
+    r"""(?i)\b((?:(?:proxy-)?authorization|(?:set-)?cookie)\\*["']?\s*[:=](?!\s*[\[{])\s*\\*["']?)([^\r\n"'\\]+)"""
 )
 _NETRC = re.compile(r"(?i)(\blogin\s+\S+\s+password\s+)(\S+)")
 # ://NAME:PASSWORD@, where the password may hold / and @; ://TOKEN@; and what a database's address holds.
@@ -192,7 +189,19 @@ def _without_forms(text: str) -> str:
     text = _HEADER.sub(rf"\1{MASK}", text)
     text = _SCHEME.sub(_schemed, text)
     text = _NETRC.sub(rf"\1{MASK}", text)
-    return _OPTION.sub(_named, _NAMED.sub(_named, text))
+    return _without_named(_without_named(text, _NAME), _OPTION)
+
+
+def _without_named(text: str, names: re.Pattern[str]) -> str:
+    """Values of secrets' names masked. The value of another name is searched in turn: "message": "api_key=..."."""
+    parts, done = [], 0
+    for name in names.finditer(text):
+        if name.start() < done or not secret_name(name["name"].lstrip("-")):
+            continue
+        if value := _VALUE.match(text, name.end()):
+            parts += [text[done : value.start()], _masked(name, value)]
+            done = value.end()
+    return "".join((*parts, text[done:]))
 
 
 def _queried(match: re.Match[str]) -> str:
@@ -221,24 +230,25 @@ def _random(value: str) -> bool:
     return len(value) >= SHORTEST and sum(bool(re.search(form, value)) for form in ("[a-z]", "[A-Z]", r"\d")) > 1
 
 
-def _named(match: re.Match[str]) -> str:
-    name, sign, value = match["name"], match["sign"], match["value"]
-    if not secret_name(name.lstrip("-")):
-        return match[0]
-    quoted = re.match(r"\\?[\"']", value)
-    mark = quoted[0] if quoted else '"' if value[0] in "[{" else ""
-    bare = value[len(mark) : len(value) - len(mark)] if quoted else value
-    if _harmless(name, bare) or (not quoted and _prose(match)):
-        return match[0]
-    return f"{name}{sign}{mark}{MASK}{mark}"
+def _masked(name: re.Match[str], value: re.Match[str]) -> str:
+    """The value as it may be shown, in its own quotes."""
+    text = value[0]
+    quoted = re.match(r"\\*[\"']", text)
+    mark = quoted[0] if quoted else '"' if text[0] in "[{" else ""
+    bare = text[len(mark) : len(text) - len(mark)] if quoted else text
+    if _harmless(name["name"], bare) or (not quoted and _prose(name, value)):
+        return text
+    return f"{mark}{MASK}{mark}"
 
 
-def _prose(match: re.Match[str]) -> bool:
+def _prose(name: re.Match[str], value: re.Match[str]) -> bool:
     """Whether an unquoted value is a word of a sentence or of code: password: the one ..., key=len, tokens=[1, 2]."""
-    words, value = _words(match["name"]), match["value"]
-    if value[0] in "[{":
-        return not re.search(r"[\"']", value)
+    words, text = _words(name["name"]), value[0]
+    if text[0] in "[{":
+        return not re.search(r"[\"']", text)
     if len(words) == 1 and words[0] in WEAK:
-        return not _random(value)
-    word = value.isalpha() and (value.islower() or value.isupper() or value.istitle())
-    return "=" not in match["sign"] and word and bool(re.match(r"\s+\w", match.string[match.end() :][:40]))
+        return not _random(text) or bool(re.search(r"[\[(]", text))
+    word = text.isalpha() and (text.islower() or text.isupper() or text.istitle())
+    return (
+        "=" not in name["sign"] and word and bool(re.match(r"[ \t]+\w", value.string[value.end() : value.end() + 40]))
+    )

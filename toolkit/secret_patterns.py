@@ -80,19 +80,18 @@ KEYS = {
     "age": r"\bAGE-SECRET-KEY-1[A-Z0-9]{20,}",
 }
 PRIVATE_KEY = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----[\s\S]*?(?:-----END [A-Z0-9 ]*-----|\Z)")
-LONG_WORD = re.compile(
-    r"(?<![\w.~+/=:-])(?=[a-z_.~+/=:-]*[A-Z0-9])[\w.~+/=:-]{10,}"
-)  # only these can hold a key: ten times as fast
+# The words that can hold a key. Only these are searched, which is several times as fast.
+LONG_WORD = re.compile(r"(?<![\w.~+/=:-])(?=[a-z_.~+/=:-]*[A-Z0-9])[\w.~+/=:-]{10,}")
 ANY_KEY = re.compile("|".join(f"(?:{form})" for form in KEYS.values()))
 
 # Names. A name is split into its words; the last one decides, with what stands before it.
 ALWAYS = {
     "password", "passwords", "passwd", "passphrase", "passwort", "secret", "secrets", "credential", "credentials",
     "creds", "auth", "authorization", "cookie", "cookies", "session", "sessionid", "pat", "pats", "dsn", "apikey",
-    "apikeys", "authtoken", "accesstoken", "accesskey", "secretkey", "privatekey", "keys", "key", "token", "tokens",
+    "apikeys", "authtoken", "privatekey", "authkey", "keys", "key", "token", "tokens",
     "pass", "pwd", "pw", "jwt", "bearer", "sas",
 }  # fmt: skip
-ENDINGS = ("password", "passwd", "apikey", "apikeys", "secret", "accesstoken")  # PGPASSWORD
+ENDINGS = ("password", "passwd", "apikey", "apikeys", "secret", "accesstoken", "accesskey", "accountkey", "secretkey")
 WEAK = {"key", "keys", "token", "tokens", "auth", "session"}  # alone in a text they need a value that looks random
 NEVER_COUNTED = {"password", "passwd", "passphrase", "pwd", "pw", "secret", "apikey", "key", "pat"}
 # In an address as ?NAME=VALUE only.
@@ -102,20 +101,15 @@ PLAIN_KEYS = {
     "prompt", "chosen", "rejected", "input", "output", "label", "image", "images", "text", "message", "messages",
     "primary", "foreign", "sort", "group", "partition", "row", "column", "index", "unique", "cache", "unknown", "extra",
     "missing", "known", "config", "state", "dict", "json", "public", "answer", "response", "question", "dataset",
-    "num", "value", "values", "by", "the", "a",
+    "num", "value", "values", "restore", "by", "the", "a",
 }  # fmt: skip
 PLAIN_TOKENS = {
     "eos", "bos", "pad", "unk", "sep", "cls", "mask", "stop", "start", "end", "special", "added", "max", "min", "new",
     "num", "n", "prompt", "completion", "total", "score", "image", "video", "audio", "batched", "reused", "per", "bad",
     "generated", "input", "output", "next", "last", "first", "single", "any", "answer", "chat", "system", "think",
-    "ignore", "context", "cached", "request", "of", "in", "and", "kept", "mean", "label", "role", "turn", "the", "a",
+    "ignore", "identical", "context", "cached", "request", "of", "in", "and", "kept", "mean", "label",
+    "role", "turn", "the", "a",
 }  # fmt: skip
 PLAIN_BEFORE = {"pass": {"forward", "backward", "first", "second", "by", "to"}, "session": {"desktop", "xdg"}}
 QUALIFIERS = {"prod", "production", "dev", "staging", "live", "test", "old", "base", "b64", "base64", "json", "value"}
-PHRASES = {
-    ("use", "wandb"),
-    ("connection", "string"),
-    ("conn", "str"),
-    ("connectionstring",),
-    ("service", "account", "json"),
-}
+PHRASES = {("use", "wandb"), ("connection", "string"), ("conn", "str"), ("connectionstring",), ("service", "account")}
