@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from toolkit.argument_secrets import refuse_secrets
 from toolkit.errors import RecipeError
 from toolkit.records import Sampling
-from toolkit.redaction import SECRET_NAME
+from toolkit.redaction import MASK, SECRET_NAME, secret_name
 
 Dtype = Literal["auto", "bfloat16", "float16", "float32"]
 
@@ -304,8 +304,11 @@ def parse(data: Mapping[str, Any], *, where: object = "") -> Recipe:
         place = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             raise RecipeError(f"unknown key {place!r}", where=where, remedy=_nearest(place)) from error
+        secret = any(secret_name(str(part)) for part in first["loc"])
         raise RecipeError(
-            f"{place} = {first['input']!r}: {first['msg']}", where=where, remedy=f"correct {place} in the recipe"
+            f"{place} = {MASK if secret else repr(first['input'])}: {first['msg']}",
+            where=where,
+            remedy=f"correct {place} in the recipe",
         ) from error
 
 

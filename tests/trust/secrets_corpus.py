@@ -30,10 +30,11 @@ class Secret:
     name: str
     value: str
     text: str
+    beginning: str = ""  # what all keys of the kind begin with, which is no secret
 
     def leaks(self, output: str) -> bool:
         """Whether any part of it that is long enough to matter stands there."""
-        value = self.value.replace("\n", "")
+        value = self.value.removeprefix(self.beginning).replace("\n", "")
         spelled = output.replace("\\n", "").replace("\n", "").replace("\\", "")
         return any(value[i : i + WINDOW] in spelled for i in range(max(1, len(value) - WINDOW + 1)))
 
@@ -57,7 +58,7 @@ def _by_form() -> Iterator[Secret]:
         rng = random.Random(kind)
         for _ in range(EACH):
             value = "".join(start) + _text(rng, letters, count)
-            yield Secret(kind, name, value, value)
+            yield Secret(kind, name, value, value, "".join(start))
     rng = random.Random("forms of several parts")
     for _ in range(EACH):
         for kind, name, make in _PARTS:

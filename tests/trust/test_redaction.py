@@ -39,6 +39,8 @@ TEXTS: dict[str, Write] = {
     "json": lambda s: json.dumps({"message": f"failed: {s.text}", "n": 1}),
     "json in json": lambda s: json.dumps({"body": json.dumps({"message": f"failed {s.text} twice"})}),
     "exception": lambda s: f"ValueError: cannot use {s.text!r} here",
+    "spelled lines": lambda s: repr(f"first\n{s.text}\nlast"),
+    "quoted": lambda s: f"'{s.text}'",
     "lines": lambda s: f"first\n{s.text}\nlast",
     "markdown": lambda s: f"| a | `{s.text}` |",
 }
