@@ -42,9 +42,11 @@ def refuse_secrets(recipe: Mapping[str, Any]) -> None:
 
 def refuse_in_words(words: Sequence[str], place: str) -> None:
     """The same for words of a command line."""
+    before = place
     for word, clean in zip(words, redact(words), strict=True):
         if word != clean:
-            raise _refused(place, word.partition("=")[0] if clean != MASK else place)
+            raise _refused(place, word.partition("=")[0] if clean != MASK else before)
+        before = word
 
 
 def _at(recipe: Mapping[str, Any], place: str) -> Any:
@@ -55,7 +57,7 @@ def _at(recipe: Mapping[str, Any], place: str) -> Any:
 
 
 def _refused(place: str, name: str) -> RecipeError:
-    variable = next((variable for part, variable in VARIABLES.items() if part in name.lower()), "")
+    variable = next((variable for part, variable in VARIABLES.items() if part in name.lower().replace("-", "_")), "")
     remedy = f"export {variable or 'the variable that the library reads it from'} and leave it out here"
     if variable == "WANDB_API_KEY":  # any value of OpenRLHF's flag turns W&B on; the variable is then what logs in
         remedy = f"export WANDB_API_KEY, and set {name} = 'true'"

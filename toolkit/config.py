@@ -23,7 +23,7 @@ from toolkit.argument_secrets import refuse_secrets
 from toolkit.consent import check_recipe
 from toolkit.errors import RecipeError
 from toolkit.records import Sampling
-from toolkit.redaction import SECRET_NAME
+from toolkit.redaction import MASK, SECRET_NAME, secret_name
 
 SHORT = {"bf16": "bfloat16", "fp16": "float16", "half": "float16", "float": "float32"}  # PyTorch's and OpenRLHF's words
 Dtype = Annotated[
@@ -328,8 +328,11 @@ def parse(data: Mapping[str, Any], *, where: object = "") -> Recipe:
         place = _field(first["loc"])
         if first["type"] == "extra_forbidden":
             raise RecipeError(f"unknown key {place!r}", where=where, remedy=_nearest(place)) from error
+        secret = any(secret_name(str(part)) for part in first["loc"])
         raise RecipeError(
-            f"{place} = {first['input']!r}: {first['msg']}", where=where, remedy=f"correct {place} in the recipe"
+            f"{place} = {MASK if secret else repr(first['input'])}: {first['msg']}",
+            where=where,
+            remedy=f"correct {place} in the recipe",
         ) from error
 
 

@@ -18,21 +18,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-from toolkit.secret_patterns import (
-    ALWAYS,
-    ANY_KEY,
-    ENDINGS,
-    LONG_WORD,
-    NEVER_COUNTED,
-    PHRASES,
-    PLAIN_BEFORE,
-    PLAIN_KEYS,
-    PLAIN_TOKENS,
-    PRIVATE_KEY,
-    QUALIFIERS,
-    SIGNATURES,
-    WEAK,
-)
+from toolkit import secret_patterns as names
+from toolkit.secret_patterns import ANY_KEY, LONG_WORD, PRIVATE_KEY
 
 MASK = "***"
 # How a variable must be named for its value to be hidden; for pydantic, whose patterns cannot look back.
@@ -43,33 +30,34 @@ _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 _NUMBER = re.compile(r"[-+]?[\d.,_]+(?:[eE][-+]?\d+)?")
 _PLAIN = re.compile(  # switches, placeholders, types, names of variables
     r"(?i)|true|false|none|null|yes|no|on|off|auto|empty|default|required|optional|str|string|int|bool|bytes|"
-    r"(?-i:TEXT|VALUE|KEY|TOKEN|NAME|FILE|PASSWORD)|[*.…]+|<[^>]*>|(?-i:\$\{?[A-Z][A-Z0-9_]*\}?)|\{\w*\}|<\|\w+\|>"
+    r"value|(?-i:TEXT|KEY|TOKEN|NAME|FILE|PASSWORD|[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)|[*.…]+|<[^>]*>|(?-i:\$\{?[A-Z][A-Z0-9_]*\}?)|\$\{\{|\{\w*\}|<\|\w+\|>"
 )
 _CHOICE = re.compile(r"[a-z_]+")  # as every choice of a recipe: a stored recipe has to be parsed again
-_VALUE = (
-    r"""\\"(?:[^"\\\n]|\\(?!"))*\\"|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|\[[^\]\n]*\]|\{[^{}\n]*\}|"""
+_START = r"(?:\b|(?<=\\[nrt]))"  # of a word, or behind a line end that is spelled \n
+_VALUE = re.compile(
+    r"""(?P<escape>\\+)"(?:(?!(?P=escape)").)*(?P=escape)"|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'|\[[^\]\n]*\]|\{[^{}\n]*\}|"""
     # up to the next setting, or the end of the sentence
     r"""[^\s"'\[{](?:(?![,;&]\s*["']?[\w.-]+["']?\s?[=:]|[,;.)\]}]*(?:\s|$))[^\s"'])*"""
 )
-# The name in quotes or not, then : or =.
-_NAMED = re.compile(
-    r"""(?<![\w.-])(?P<name>-{0,2}[A-Za-z_][\w.-]*)(?P<sign>\\?["']?[ \t]{0,20}(?:=>|==?|:)[ \t]*)"""
-    rf"""(?P<value>{_VALUE})"""
+# A name, in quotes or not, then : or =; or an option, and a space.
+_NAME = re.compile(
+    r"""(?<![\w.-])(?:(?<=\\)[nrt])?(?P<name>-{0,2}[A-Za-z_][\w.-]*)"""
+    r"""(?P<sign>\\*["']?[ \t]{0,20}(?:=>|=(?!=)|:)[ \t]*)"""
 )
-_OPTION = re.compile(rf"(?<!\S)(?P<name>--?[A-Za-z][\w.-]*)(?P<sign>[ \t]+)(?P<value>{_VALUE})")
-_SCHEME = re.compile(r"(?i)\b(bearer|basic)(\s+)([A-Za-z0-9._~+/=-]{8,})")
+_OPTION = re.compile(r"(?:(?<!\S)|(?<=\\[nrt])|(?<=[\"'`(]))(?P<name>--?[A-Za-z][\w.-]*)(?P<sign>[ \t]+)")
+_SCHEME = re.compile(rf"(?i){_START}(bearer|basic)(\s+)([A-Za-z0-9._~+/=-]{{8,}})")
 _HEADER = re.compile(
-    r"""(?i)\b((?:(?:proxy-)?authorization|(?:set-)?cookie)\\?["']?\s*[:=]\s*\\?["']?)([^\r\n"'\\]+)"""
+    rf"""(?i){_START}((?:(?:proxy-)?authorization|(?:set-)?cookie)\\*["']?\s*[:=](?!\s*[\[{{])\s*\\*["']?)([^\r\n"'\\]+)"""
 )
-_NETRC = re.compile(r"(?i)(\blogin\s+\S+\s+password\s+)(\S+)")
+_NETRC = re.compile(rf"(?i)({_START}login\s+\S+\s+password\s+)(\S+)")
 # ://NAME:PASSWORD@, where the password may hold / and @; ://TOKEN@; and what a database's address holds.
 _DATABASES = r"(?:postgres(?:ql)?|mysql|mariadb|mongodb|rediss?|amqps?|mssql|oracle|clickhouse|sqlserver|snowflake)"
 _IN_ADDRESS = re.compile(
-    rf"""(?i)(\b{_DATABASES}(?:\+\w+)?://)[^\s"'<>]{{0,500}}(?=@)"""
+    rf"""(?i)({_START}{_DATABASES}(?:\+\w+)?://)[^\s"'<>]{{0,500}}(?=@)"""
     r"""|(://)[^\s"'<>/?#@:\[]{0,200}:(?!\d{1,5}(?:[/?#\s"']|$))[^\s"'<>]{0,500}(?=@)"""
     r"""|(://)[^/?#\s"'<>]{1,500}(?=@)"""
 )
-_QUERY = re.compile(r"""([?&;])([\w.%-]+)=([^&#\s"'<>;]+)""")
+_QUERY = re.compile(r"""([?&;])([\w.%-]+)=([^&#?\s"'<>;\\]+)""")
 
 
 @lru_cache(maxsize=4096)
@@ -77,18 +65,18 @@ def secret_name(name: str) -> bool:
     """Whether a variable, option or key of this name holds a secret: OPENAI_API_KEYS, --gh-pat, trainer.auth."""
     section, _, leaf = name.rpartition(".")
     words = _words(leaf)
-    while len(words) > 1 and (words[-1].isdigit() or words[-1] in QUALIFIERS):
+    while len(words) > 1 and (words[-1].isdigit() or words[-1] in names.QUALIFIERS):
         words.pop()
     if not words or leaf in ("PWD", "OLDPWD"):
         return False
-    if any(tuple(words[-len(phrase) :]) == phrase for phrase in PHRASES):
+    if any(tuple(words[-len(phrase) :]) == phrase for phrase in names.PHRASES):
         return True
     last, before = words[-1], words[-2] if len(words) > 1 else ""
-    if last in ("key", "keys") and (before in PLAIN_KEYS or section.split(".")[-1] == "data"):
+    if last in ("key", "keys") and (before in names.PLAIN_KEYS or section.split(".")[-1] == "data"):
         return False
-    if last in ("token", "tokens") and before in PLAIN_TOKENS:
+    if last in ("token", "tokens") and before in names.PLAIN_TOKENS:
         return False
-    return (last in ALWAYS or last.endswith(ENDINGS)) and before not in PLAIN_BEFORE.get(last, ())
+    return (last in names.ALWAYS or last.endswith(names.ENDINGS)) and before not in names.PLAIN_BEFORE.get(last, ())
 
 
 def hidden(text: str) -> str:
@@ -169,7 +157,7 @@ def _words(name: str) -> list[str]:
 def _counts(name: str) -> bool:
     """Whether a number under this name counts something: tokens, keys, sessions."""
     words = _words(name)
-    return words in (["key"], ["keys"]) or not words or words[-1] not in NEVER_COUNTED
+    return words in (["key"], ["keys"]) or not words or words[-1] not in names.NEVER_COUNTED
 
 
 def _harmless(name: str, value: str) -> bool:
@@ -186,18 +174,30 @@ def _held() -> list[str]:
 
 
 def _without_forms(text: str) -> str:
-    text = LONG_WORD.sub(lambda m: ANY_KEY.sub(MASK, m[0]), PRIVATE_KEY.sub(MASK, text))
+    text = LONG_WORD.sub(lambda m: (m[1] or "") + ANY_KEY.sub(MASK, m[2]), PRIVATE_KEY.sub(MASK, text))
     text = _IN_ADDRESS.sub(lambda m: f"{m[1] or m[2] or m[3]}{MASK}", text)
     text = _QUERY.sub(_queried, text)
     text = _HEADER.sub(rf"\1{MASK}", text)
     text = _SCHEME.sub(_schemed, text)
     text = _NETRC.sub(rf"\1{MASK}", text)
-    return _OPTION.sub(_named, _NAMED.sub(_named, text))
+    return _without_named(_without_named(text, _NAME), _OPTION)
+
+
+def _without_named(text: str, form: re.Pattern[str]) -> str:
+    """Values of secrets' names masked. The value of another name is searched in turn: "message": "api_key=..."."""
+    parts, done = [], 0
+    for name in form.finditer(text):
+        if name.start() < done or not secret_name(name["name"].lstrip("-")):
+            continue
+        if value := _VALUE.match(text, name.end()):
+            parts += [text[done : value.start()], _masked(name, value)]
+            done = value.end()
+    return "".join((*parts, text[done:]))
 
 
 def _queried(match: re.Match[str]) -> str:
     sign, name, value = match.groups()
-    if not (name.lower() in SIGNATURES or secret_name(name)) or _harmless(name, value):
+    if not (name.lower() in names.SIGNATURES or secret_name(name)) or _harmless(name, value):
         return match[0]
     return f"{sign}{name}={MASK}"
 
@@ -221,24 +221,25 @@ def _random(value: str) -> bool:
     return len(value) >= SHORTEST and sum(bool(re.search(form, value)) for form in ("[a-z]", "[A-Z]", r"\d")) > 1
 
 
-def _named(match: re.Match[str]) -> str:
-    name, sign, value = match["name"], match["sign"], match["value"]
-    if not secret_name(name.lstrip("-")):
-        return match[0]
-    quoted = re.match(r"\\?[\"']", value)
-    mark = quoted[0] if quoted else '"' if value[0] in "[{" else ""
-    bare = value[len(mark) : len(value) - len(mark)] if quoted else value
-    if _harmless(name, bare) or (not quoted and _prose(match)):
-        return match[0]
-    return f"{name}{sign}{mark}{MASK}{mark}"
+def _masked(name: re.Match[str], value: re.Match[str]) -> str:
+    """The value as it may be shown, in its own quotes."""
+    text = value[0]
+    quoted = re.match(r"\\*[\"']", text)
+    mark = quoted[0] if quoted else '"' if text[0] in "[{" else ""
+    bare = text[len(mark) : len(text) - len(mark)] if quoted else text
+    if _harmless(name["name"], bare) or (not quoted and _prose(name, value)):
+        return text
+    return f"{mark}{MASK}{mark}"
 
 
-def _prose(match: re.Match[str]) -> bool:
+def _prose(name: re.Match[str], value: re.Match[str]) -> bool:
     """Whether an unquoted value is a word of a sentence or of code: password: the one ..., key=len, tokens=[1, 2]."""
-    words, value = _words(match["name"]), match["value"]
-    if value[0] in "[{":
-        return not re.search(r"[\"']", value)
-    if len(words) == 1 and words[0] in WEAK:
-        return not _random(value)
-    word = value.isalpha() and (value.islower() or value.isupper() or value.istitle())
-    return "=" not in match["sign"] and word and bool(re.match(r"\s+\w", match.string[match.end() :][:40]))
+    words, text = _words(name["name"]), value[0]
+    if text[0] in "[{":
+        return not re.search(r"[\"']", text)
+    if len(words) == 1 and words[0] in names.WEAK:
+        return not _random(text) or bool(re.search(r"[\[(]", text))
+    word = text.isalpha() and (text.islower() or text.isupper() or text.istitle())
+    return (
+        "=" not in name["sign"] and word and bool(re.match(r"[ \t]+\w", value.string[value.end() : value.end() + 40]))
+    )
