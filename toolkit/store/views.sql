@@ -82,9 +82,9 @@ FROM pair x JOIN response c ON c.id = x.chosen JOIN response r ON r.id = x.rejec
 
 CREATE OR REPLACE VIEW tags AS
 SELECT
-    t.name, t.tag, arg_max(t.pair_set, (l.position, t.created)) AS pair_set,
-    arg_max(t.created, (l.position, t.created)) AS created
-FROM tag t JOIN launch l ON l.id = t.launch GROUP BY t.name, t.tag;
+    t.name, t.tag, arg_max(t.pair_set, (coalesce(l.position, 0), t.created)) AS pair_set,
+    arg_max(t.created, (coalesce(l.position, 0), t.created)) AS created
+FROM tag t LEFT JOIN launch l ON l.id = t.launch GROUP BY t.name, t.tag;
 
 -- One row per pair and set it belongs to, both texts beside their scores and roles.
 CREATE OR REPLACE VIEW pairs AS
