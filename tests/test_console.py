@@ -25,6 +25,7 @@ from toolkit.exchange.importing import import_pairs
 from toolkit.provenance import capture
 from toolkit.records import Score
 from toolkit.store.database import Store
+from toolkit.store.launches import begin
 
 ROOT = Path(__file__).parents[1]
 
@@ -129,10 +130,10 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "p.jsonl").write_text(json.dumps(row), encoding="utf-8")
     launch = replace(capture(text, {}), recipe=parse({"model": "none/none"}).resolved(), id="L")
     launch = replace(launch, arguments=("toolkit/recipes/temporal.py", text))
-    bare = {**vars(launch), "id": "B", "run": "bare", "started": "2020-01-01T00:00:00+00:00", "arguments": []}
     with Store(folder / "s.duckdb") as store:
         import_pairs(store, folder / "p.jsonl", "set", "L")
-        store.insert("launch", [{**vars(launch), "arguments": list(launch.arguments)}, bare])
+        begin(store, replace(launch, id="B", run="bare", started="2020-01-01T00:00:00+00:00", arguments=()))
+        begin(store, launch)
         store.add([Score(row["id"], text, text, {text: text}, 0.5, 1) for row in store.query("FROM model")], launch="L")
     return folder / "s.duckdb"
 

@@ -11,7 +11,7 @@ import math
 import random
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -26,6 +26,7 @@ from toolkit.recipes.self_rewarding import self_rewarding
 from toolkit.recipes.temporal import temporal
 from toolkit.records import Change, Item, Metric, Score, Summary
 from toolkit.store.database import Store
+from toolkit.store.launches import begin
 
 EVIL = "<script>window.pwned=1</script> <img src=x onerror=window.pwned=1> http://example.invalid/planted.png"
 LAYERS = ("embedding", "0", "1", "norm")
@@ -63,7 +64,7 @@ def diagnosed(plain: Path) -> Path:
     shutil.copy(plain, path)
     launch, chance = capture("diagnose", {}), random.Random(7)
     with Store(path) as store:
-        store.insert("launch", [{**vars(launch), "arguments": []}])
+        begin(store, replace(launch, arguments=()))
         for place in store.query("FROM run_sets ORDER BY run, iteration, phase"):
             _draws(store, place, launch.id)
             _measure(store, place, launch.id, chance)
@@ -217,6 +218,6 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     launch = capture("import", {})
     with Store(folder / "s.duckdb") as store:
-        store.insert("launch", [{**vars(launch), "arguments": []}])
+        begin(store, replace(launch, arguments=()))
         import_pairs(store, folder / "rows.jsonl", "foreign", launch.id)
     return folder / "s.duckdb"

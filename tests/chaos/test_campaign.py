@@ -17,6 +17,7 @@ from benchmarks.chaos.fault import Fault
 from benchmarks.chaos.nursery import Nursery
 from benchmarks.chaos.stand import Stand
 from benchmarks.chaos.trial import Campaign
+from toolkit.errors import StoreError
 
 FLIPPED = "one bit of the weights flipped"
 DAMAGES = {fault.name: fault for fault in damages()}
@@ -52,8 +53,9 @@ def test_without_transactions_the_campaign_sees_lost_rows(campaign: Campaign) ->
     assert replace(campaign, without="transaction").tried(fault).lost > 0
 
 
-def test_without_keys_the_campaign_sees_doubled_rows(campaign: Campaign) -> None:
-    assert replace(campaign, without="keys").tried(faults.boundary("SIGKILL", 3)).doubled > 0
+def test_without_keys_the_next_opening_refuses_the_tables(campaign: Campaign) -> None:
+    with pytest.raises(StoreError, match="the store has another table"):
+        replace(campaign, without="keys").tried(faults.boundary("SIGKILL", 3))
 
 
 def test_without_the_checksum_the_campaign_sees_that_a_changed_model_answered(campaign: Campaign) -> None:

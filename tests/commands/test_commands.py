@@ -138,7 +138,7 @@ def test_doctor_finds_a_changed_answer_and_a_lost_row(store: Path, run: Run) -> 
         opened.query("DELETE FROM prompt WHERE id = (SELECT min(prompt) FROM pair)")
     done = run("doctor")
     assert done.returncode == 4
-    assert "pairs differ" in done.stdout
+    assert "rows differ" in done.stdout
     assert "drifted" in done.stdout
     assert "rows point nowhere" in done.stdout
 

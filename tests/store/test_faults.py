@@ -29,11 +29,12 @@ import os, resource, signal, sys
 from dataclasses import replace
 from pathlib import Path
 from toolkit.exchange import exporting
+from toolkit.judgments.rubric import load_rubric
 from toolkit.pairs.versions import freeze
 from toolkit.records import Judgment, Model, Pair, PairSet, Prompt, Response, Sampling, pair_content
 from toolkit.store.database import Store
 
-SAMPLING, MODEL = Sampling(1.0, 1.0, 9), Model("m", "", "w", "t")
+SAMPLING, MODEL, RUBRIC = Sampling(1.0, 1.0, 9), Model("m", "", "w", "t"), load_rubric("additive")
 path, roles = Path(sys.argv[1]), ("present", "past")
 
 def version(store, number):
@@ -45,12 +46,13 @@ def version(store, number):
         for role in roles
     ]
     verdicts = [
-        replace(Judgment(side.id, MODEL.id, "r", "generated", SAMPLING, 0, 1), reply="", status="scored", score=score)
+        replace(Judgment(side.id, MODEL.id, RUBRIC.id, "generated", SAMPLING, 0, 1), reply=f"Score: {score:g}",
+            status="scored", score=score)
         for side, score in zip(sides, (2.0, 1.0))
     ]
     started = {"id": "L", "run": "writer", "started": "2026-11-01 10:00Z", "recipe": "{}", "arguments": "[]"}
     store.insert("launch", [started | {"versions": "{}", "hardware": "{}"}])
-    store.insert("rubric", [{"id": "r", "name": "additive", "body": "{}", "launch": "L"}])
+    store.insert("rubric", [{"id": RUBRIC.id, "name": "additive", "body": RUBRIC.body(), "launch": "L"}])
     for records in ([MODEL], [prompt], sides, verdicts):
         store.add(records, launch="L")
     content = pair_content(prompt.id, tuple(side.text for side in sides), (2.0, 1.0), roles)

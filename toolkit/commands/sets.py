@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, WideOption, end, reading, say, show, writing
+from toolkit.errors import StoreError
 from toolkit.pairs.diff import diff as difference
-from toolkit.pairs.versions import check_name, load, pairs_of_this_alone, references, resolve
+from toolkit.pairs.versions import check_name, load, pairs_of_this_alone, references, resolve, verify
 from toolkit.pairs.versions import delete as remove
 from toolkit.pairs.versions import tag as name_version
+from toolkit.store.database import Store
 
+VERIFIED = 200_000  # pairs of all versions together, that `sets` computes fingerprints of: a second
 Reference = Annotated[str, typer.Argument(help="name, name@3, name@tag, name@2026-11-24T10:00 or name-ITERATION.")]
 
 
@@ -77,7 +81,23 @@ def _sets(name: str, path: Path, as_json: bool) -> None:
         "FROM pair_sets WHERE $name IN ('', name) ORDER BY name, version"
     )
     with reading(path) as store:
-        show("Pair sets", store.query(sql, {"name": name}), as_json=as_json)
+        rows = store.query(sql, {"name": name})
+        few = sum(row["pairs"] for row in rows) <= VERIFIED
+        drifted = [problem for row in rows if few and (problem := _drift(store, row["set"]))]
+    show("Pair sets", rows, as_json=as_json)
+    if drifted:
+        raise StoreError("; ".join(drifted), where=path, remedy=f"see all of it: toolkit doctor --store {path}")
+    if not few:
+        print("fingerprints as they were stored; `toolkit doctor` computes them again", file=sys.stderr)
+
+
+def _drift(store: Store, version: str) -> str:
+    """What contradicts the fingerprint of this version, empty where nothing does."""
+    try:
+        verify(store, resolve(store, version))
+    except StoreError as error:
+        return error.problem
+    return ""
 
 
 def _pairs(reference: str, path: Path, limit: int, as_json: bool, wide: bool) -> None:

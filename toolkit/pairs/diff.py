@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from toolkit.pairs.versions import Version, resolve
+from toolkit.pairs.versions import Version, resolve, verify
 from toolkit.store.database import Store
 
 
@@ -36,5 +36,7 @@ class Diff:
 def diff(store: Store, a: str, b: str) -> Diff:
     """The differences from version `a` to version `b`, any two references of the store. Raises InputError."""
     before, after = resolve(store, a), resolve(store, b)
+    for version in (before, after):
+        verify(store, version)
     sql = "FROM pair_diff($a, $b) ORDER BY change, prompt, before, after"
     return Diff(before, after, store.query(sql, {"a": before.id, "b": after.id}))

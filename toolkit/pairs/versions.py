@@ -135,6 +135,7 @@ def load(store: Store, reference: str) -> PairSet:
         version.parent, version.message,
     )  # fmt: skip
     check(version, made.fingerprint, len(made.pairs))
+    verify(store, version)  # of the texts, where the line before is of the stored digests
     return made
 
 

@@ -72,8 +72,8 @@ class Store:
         self._db = _connect(path, read_only)
         with boundary(path):
             try:
-                level = self._admit(read_only)
                 self._settle()
+                level = self._admit(read_only)
                 if level is not None:
                     self._migrate(level)
             except BaseException:
@@ -242,8 +242,8 @@ class Store:
 
     def _settle(self) -> None:
         """Settings of the database, locked; a second opening in one process shares them."""
-        locked = self._db.execute("SELECT current_setting('lock_configuration')").fetchall()
-        for setting in () if locked == [(True,)] else _SETTINGS:
+        settings = "SELECT value FROM system.main.duckdb_settings() WHERE name = 'lock_configuration'"  # see catalog.py
+        for setting in () if self._plain(settings) == [("true",)] else _SETTINGS:
             self._db.execute(f"SET {setting}")
 
     def _inserted(self, sql: str, lists: list[list[str | None]]) -> bool:

@@ -51,20 +51,21 @@ CREATE OR REPLACE VIEW scores AS
 SELECT s.*, m.name AS model_name FROM score s JOIN model m ON m.id = s.model;
 
 -- Members of sets: of one, members('guided@3'), or of all, pair_set_members. A set stored as a change (base) is what its
--- bases add and remove, the nearest of them last.
+-- bases add and remove, the nearest of them last. A base is an older version, so that no chain is without an end.
 CREATE OR REPLACE MACRO members(version) AS TABLE
 WITH RECURSIVE chain AS (
-    SELECT id, base, 0 AS depth FROM pair_set WHERE id = version
+    SELECT id, base, pair_set.version AS number, 0 AS depth FROM pair_set WHERE id = version
     UNION ALL
-    SELECT s.id, s.base, c.depth + 1 FROM pair_set s JOIN chain c ON s.id = c.base
+    SELECT s.id, s.base, s.version, c.depth + 1 FROM pair_set s JOIN chain c ON s.id = c.base AND s.version < c.number
 )
 SELECT x.pair FROM pair_set_change x JOIN chain c ON c.id = x.pair_set GROUP BY x.pair HAVING arg_min(x.added, c.depth);
 
 CREATE OR REPLACE VIEW pair_set_members AS
 WITH RECURSIVE chain AS (
-    SELECT id AS pair_set, id, base, 0 AS depth FROM pair_set
+    SELECT id AS pair_set, id, base, version, 0 AS depth FROM pair_set
     UNION ALL
-    SELECT c.pair_set, s.id, s.base, c.depth + 1 FROM pair_set s JOIN chain c ON s.id = c.base
+    SELECT c.pair_set, s.id, s.base, s.version, c.depth + 1
+    FROM pair_set s JOIN chain c ON s.id = c.base AND s.version < c.version
 )
 SELECT c.pair_set, x.pair FROM pair_set_change x JOIN chain c ON c.id = x.pair_set
 GROUP BY c.pair_set, x.pair HAVING arg_min(x.added, c.depth);
@@ -81,9 +82,9 @@ FROM pair x JOIN response c ON c.id = x.chosen JOIN response r ON r.id = x.rejec
 
 CREATE OR REPLACE VIEW tags AS
 SELECT
-    t.name, t.tag, arg_max(t.pair_set, (l.position, t.created)) AS pair_set,
-    arg_max(t.created, (l.position, t.created)) AS created
-FROM tag t JOIN launch l ON l.id = t.launch GROUP BY t.name, t.tag;
+    t.name, t.tag, arg_max(t.pair_set, (coalesce(l.position, 0), t.created)) AS pair_set,
+    arg_max(t.created, (coalesce(l.position, 0), t.created)) AS created
+FROM tag t LEFT JOIN launch l ON l.id = t.launch GROUP BY t.name, t.tag;
 
 -- One row per pair and set it belongs to, both texts beside their scores and roles.
 CREATE OR REPLACE VIEW pairs AS
