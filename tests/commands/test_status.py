@@ -17,6 +17,7 @@ import pytest
 from tests.recipes.test_run import fields
 from toolkit.config import Recipe
 from toolkit.lab import Lab
+from toolkit.precision import fast_bfloat16
 from toolkit.provenance import capture
 from toolkit.recipes.temporal import temporal
 from toolkit.reporting.run_status import runs, status_of
@@ -161,3 +162,16 @@ def test_a_plan_that_cannot_be_made_is_told_with_its_reason(scripted_recipe: Bui
     row = asked(tmp_path)
     assert (row["state"], row["left"]) == ("not running", None)
     assert "prompts.txt'" in row["no_plan"] and "--plan" in row["no_plan"]
+
+
+def test_a_finished_run_stays_finished_on_a_processor_that_computes_in_another_dtype(
+    line: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = ["--set", "iterations=1", "--set", "trainer.dtype=auto"]
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    subprocess.run([*line, *changes], check=True, capture_output=True)
+    assert asked(tmp_path)["state"] == "finished"
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA")
+    assert asked(tmp_path)["state"] == "finished"
+    said = typed(tmp_path).stdout
+    assert ("--set trainer.dtype=float32" in said) is fast_bfloat16()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,9 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end, reading, say
-from toolkit.config import parse
+from toolkit.config import Recipe, parse
 from toolkit.consent import in_arguments
 from toolkit.errors import ToolkitError
+from toolkit.precision import resolve_dtype
 from toolkit.reporting.plan import left, told
 from toolkit.reporting.run_status import Status, is_trained, newest_launch, runs, status_of
 from toolkit.reporting.tables import table
@@ -57,7 +59,7 @@ def _outlook(store: Store, found: Status) -> Outlook:
     if recipe is None:
         return Outlook(None, "only the recipe's own script can plan it: add --plan to the command below")
     try:
-        settings = parse(found.recipe, where=f"run {found.run}")
+        settings = _as_trained(parse(found.recipe, where=f"run {found.run}"), found.dtype)
         trained, bases = is_trained(store, found, settings.iterations), bases_of(store, found.steps)
         if names := unread(settings, bases):
             reason = f"not planned, since a stored recipe is no reason to read {'; '.join(names)}: {PLAN}"
@@ -65,6 +67,20 @@ def _outlook(store: Store, found: Status) -> Outlook:
         return Outlook(left(planned(store, recipe, settings, bases)), "", trained, settings.suite)
     except ToolkitError as error:
         return Outlook(None, error.problem)
+
+
+def _as_trained(recipe: Recipe, dtype: str) -> Recipe:
+    """The recipe in the dtype of its launch, which "auto" may not choose on this machine."""
+    return recipe.model_copy(update={"trainer": recipe.trainer.model_copy(update={"dtype": dtype})})
+
+
+def _other_dtype(found: Status) -> str:
+    """What to know where the same command would train in another dtype here."""
+    trainer: Mapping[str, Any] = found.recipe.get("trainer", {})
+    now = resolve_dtype(trainer.get("dtype", "auto"), trainer.get("device", "auto"))
+    if now == found.dtype:
+        return ""
+    return f"trained in {found.dtype}; on this machine the recipe trains in {now}: --set trainer.dtype={found.dtype}"
 
 
 def _row(found: Status, writer: int | None, outlook: Outlook, training: dict[str, Any] | None) -> dict[str, Any]:
@@ -108,6 +124,7 @@ def _text(row: dict[str, Any], found: Status, others: list[str]) -> list[str]:
         *_steps_table(found),
         f"left:      {told(row['left']) if row['left'] else row['no_plan']}",
         f"tests:     of suite {row['untested']!r}, which was not read: {PLAN}" if row["untested"] else "",
+        f"dtype:     {_other_dtype(found)}" if _other_dtype(found) else "",
         f"go on:     {row['command']}" if goes_on else "",
         f"careful:   that command runs code: {', '.join(row['consents'])}" if goes_on and row["consents"] else "",
         f"others:    {', '.join(others)}" if others else "",

@@ -46,7 +46,8 @@ _STEPS = "SELECT iteration, stage, label, subject, total, cached, seconds FROM s
 
 @dataclass(frozen=True)
 class Status:
-    """A run as the store knows it. steps: of the newest launch; in_flight: its rows beyond those steps."""
+    """A run as the store knows it. dtype: what it is trained in; steps: of the newest launch; in_flight: its rows beyond
+    those steps."""
 
     run: str
     launch: str
@@ -54,6 +55,7 @@ class Status:
     started: datetime
     arguments: tuple[str, ...]
     recipe: Mapping[str, Any]
+    dtype: str
     done: Mapping[str, int]
     in_flight: Mapping[str, int]
     steps: tuple[Mapping[str, Any], ...]
@@ -88,6 +90,7 @@ def status_of(store: Store, run: str = "") -> Status:
         started=launch["started"],
         arguments=tuple(json.loads(launch["arguments"])),
         recipe=json.loads(launch["recipe"]),
+        dtype=json.loads(launch["hardware"]).get("dtype", {}).get("trainer", "bfloat16"),
         done=store.query(_COUNTS, {"run": newest["run"]})[0],
         in_flight=_in_flight(store, launch["id"]),
         steps=tuple(store.query(_STEPS, [launch["id"]])),
