@@ -46,8 +46,8 @@ _STEPS = "SELECT iteration, stage, label, subject, total, cached, seconds FROM s
 
 @dataclass(frozen=True)
 class Status:
-    """A run as the store knows it. dtype: what it is trained in; steps: of the newest launch; in_flight: its rows beyond
-    those steps."""
+    """A run as the store knows it. dtype: what it is trained in; steps: of the newest launch; in_flight: its rows
+    beyond those steps."""
 
     run: str
     launch: str
