@@ -17,6 +17,8 @@ INSTRUCTION_SETS = (
     "amx_tile", "amx_int8", "amx_bf16", "amx_fp16", "asimd", "sve", "sve2", "bf16", "i8mm",
 )  # fmt: skip
 
+LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY")  # variables that leave some sets unused
+
 
 def hardware() -> dict[str, Any]:
     """The machine as a launch keeps it."""
@@ -26,6 +28,7 @@ def hardware() -> dict[str, Any]:
         "system": platform.system(),
         "cpu": cpu_name(),
         "instruction_sets": list(instruction_sets()),
+        "limits": {name: os.environ[name] for name in LIMITS if os.environ.get(name)},
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gib": round(memory / 2**30, 1),
         "gpus": gpus(),

@@ -174,6 +174,7 @@ def test_the_gpus_and_too_little_memory_are_told(tmp_path: Path, monkeypatch: py
         found = {"memory_gib": memory, "gpus": gpus, "cores": 3, "cpu": "some CPU", "instruction_sets": ["avx2"]}
         monkeypatch.setattr(looking, "hardware", lambda: found)
         monkeypatch.setattr(looking, "rates", dict)
+        monkeypatch.setattr(looking, "resolve_dtype", lambda dtype, device: "float32")
         return {row["check"]: row for row in machine(tmp_path)}
 
     many, none = rows(64.0, ["first card", "second card"]), rows(8.0, [])
@@ -183,7 +184,7 @@ def test_the_gpus_and_too_little_memory_are_told(tmp_path: Path, monkeypatch: py
         "",
     )
     assert str(none["GPU"]["state"]).startswith("none") and none["memory"]["state"] == "8 GiB"
-    assert none["memory"]["found"] == f"the quick recipe takes {looking.QUICK_MEMORY} GiB"
+    assert none["memory"]["found"] == "the quick recipe takes 14.7 GiB"
     assert none["cores"]["state"] == "3"
 
 

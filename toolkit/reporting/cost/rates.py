@@ -123,7 +123,6 @@ def _of_store(row: dict[str, Any]) -> Measured:
         devices = Hardware(min(parallel or len(gpus), len(gpus)), name)
     else:
         devices = Hardware(machine.get("cores") or 1, "cpu")
-        row["dtype"] = (
-            kind(row["dtype"], machine["instruction_sets"]) if machine.get("instruction_sets") else row["dtype"]
-        )
+        if (sets := machine.get("instruction_sets")) is not None:
+            row["dtype"] = kind(row["dtype"], [] if machine.get("limits") else sets)
     return Measured(**row, hardware=devices, source="this store")
