@@ -100,7 +100,7 @@ def kind(dtype: str, sets: Sequence[str] | None = None) -> str:
     """The dtype with "slow " before it where a CPU with these instruction sets has no instructions for it, as rates are
     kept apart. sets: None is this CPU's."""
     fast = any(name in FAST_BFLOAT16 for name in (_allowed() if sets is None else sets))
-    return dtype if dtype == FLOAT32 or (dtype == BFLOAT16 and fast) else f"slow {dtype}"
+    return dtype if dtype in ("", FLOAT32) or (dtype == BFLOAT16 and fast) else f"slow {dtype}"
 
 
 def rounding(model: str, dtype: str) -> str:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 
 from toolkit.config import Recipe
 from toolkit.lab import Step
-from toolkit.precision import kind, resolve_recipe
+from toolkit.precision import computes, kind, resolve_recipe
 from toolkit.progress import duration
 from toolkit.reporting.cost.load import CHARACTERS, TRAINING, Load, loads
 from toolkit.reporting.cost.rates import Hardware, Measured, parameters, saved, table
@@ -134,7 +134,8 @@ def _timed(recipe: Recipe, load: Load, used: Hardware, rows: Sequence[Measured])
     if row.model != load.model:
         factor, by = factor * size / parameters(row.model), [*by, "parameters"]
     seconds = load.computed * factor * row.seconds / row.computed + load.steps * row.start_seconds / row.steps
-    said = f"{row.steps} steps of {row.model} in {row.dtype} on {row.hardware} ({row.source}): {row.computed:,} tokens "
+    dtype = f" in {row.dtype}" if row.dtype else ""
+    said = f"{row.steps} steps of {row.model}{dtype} on {row.hardware} ({row.source}): {row.computed:,} tokens "
     said += f"computed in {row.seconds:.1f} s, {row.start_seconds / row.steps:.1f} s for each start"
     if not by:
         return seconds, "measured", said
@@ -143,13 +144,14 @@ def _timed(recipe: Recipe, load: Load, used: Hardware, rows: Sequence[Measured])
 
 def _dtype(recipe: Recipe, load: Load, used: Hardware) -> str:
     """What the stage computes in, as its rates are kept: on a CPU apart where it has no instructions for it."""
-    dtype = recipe.trainer.dtype if load.stage == TRAINING else recipe.engine.dtype
+    engine = recipe.engine.dtype if computes(recipe.engine) else ""
+    dtype = recipe.trainer.dtype if load.stage == TRAINING else engine
     return kind(dtype) if used.name == "cpu" else dtype
 
 
 def _by_arithmetic(recipe: Recipe, load: Load, used: Hardware, size: float) -> tuple[float, str, str]:
     dtype, share = _dtype(recipe, load, used), table()["share"]
-    peaks = {"float32": "flops_float32", "bfloat16": "flops", "float16": "flops"}
+    peaks = {"float32": "flops_float32", "bfloat16": "flops", "float16": "flops", "": "flops"}
     peak = table()[peaks.get(dtype, "flops_slow")][used.name]
     if load.stage == TRAINING:
         again = 2 if recipe.trainer.gradient_checkpointing and used.name != "cpu" else 0

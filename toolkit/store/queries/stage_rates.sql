@@ -3,7 +3,8 @@
 WITH asked AS (
     SELECT
         l.hardware, l.recipe->'engine'->>'kind' AS engine, s.stage,
-        coalesce(l.hardware->'dtype'->>'engine', nullif(l.recipe->'engine'->>'dtype', 'auto'), 'bfloat16') AS dtype,
+        CASE WHEN (l.hardware->'dtype') IS NULL THEN coalesce(nullif(l.recipe->'engine'->>'dtype', 'auto'), 'bfloat16')
+            ELSE coalesce(l.hardware->'dtype'->>'engine', '') END AS dtype,  -- '': an engine that does not compute here
         CASE WHEN s.stage = 'judge' AND l.recipe->'judge'->>'by' NOT IN ('present', 'past')
             THEN l.recipe->'judge'->>'by' ELSE l.recipe->>'model' END AS model,
         CASE WHEN s.stage = 'judge' THEN l.recipe->'judge'->>'method' ELSE '' END AS method,
