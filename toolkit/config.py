@@ -30,6 +30,9 @@ Dtype = Annotated[
     Literal["auto", "bfloat16", "float16", "float32"], BeforeValidator(lambda name: SHORT.get(name, name))
 ]
 Rate = Annotated[float, Field(gt=0)]
+# A name that reaches a command line: by another sign it could become a flag, or bring a value, of its own.
+Option = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*$")]
+Module = Annotated[str, Field(pattern=r"^\w[\w.\-]*$")]
 LearningRate = Rate | dict[Literal["bfloat16", "float16", "float32"], Rate]  # one, or one for each dtype
 
 
@@ -199,7 +202,9 @@ class Lora(Section):
     rank: int = Field(0, ge=0, description="0 trains all weights")
     alpha: int = Field(16, ge=1)
     dropout: float = Field(0.0, ge=0, lt=1)
-    target_modules: tuple[str, ...] = Field((), description="names of modules; empty: every linear layer but the head")
+    target_modules: tuple[Module, ...] = Field(
+        (), description="names of modules; empty: every linear layer but the head"
+    )
     load_in_4bit: bool = Field(False, description="QLoRA: the frozen weights in 4 bits; needs a GPU and bitsandbytes")
 
 
@@ -220,7 +225,7 @@ class Trainer(Section):
     zero_stage: int = Field(3, ge=0, le=3, description="at most 2 with LoRA: OpenRLHF pickles adapters in stage 3")
     attention: str = Field("sdpa", description="or 'flash_attention_2', where flash-attn is installed")
     gradient_checkpointing: bool = True
-    options: dict[str, str | int | float | bool] = Field(
+    options: dict[Option, str | int | float | bool] = Field(
         default_factory=dict, description="further OpenRLHF flags, for example {'ds.adam_offload' = true}"
     )
 
@@ -259,7 +264,7 @@ class Engine(Section):
     base_url: str = Field("", description="kind 'openai': address of the server; its key is read from OPENAI_API_KEY")
     served_model: str = Field("", description="kind 'openai': the server's name for the base model")
     timeout: float = Field(600, gt=0, description="seconds without any completion before the engine is given up")
-    options: dict[str, str | int | float | bool] = Field(
+    options: dict[Option, str | int | float | bool] = Field(
         default_factory=dict, description="further vLLM engine arguments"
     )
     cluster: Cluster = Cluster()  # type: ignore[call-arg]

@@ -9,6 +9,8 @@ Left out: what a user's own script does, and the environment of this process.
 
 from __future__ import annotations
 
+import ipaddress
+import json
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +27,9 @@ from toolkit.safe_text import one_line
 FLAG = "--trust"
 SCRIPTED = "scripted"  # trainer.python of the demo: the toolkit's own stand-in, so it needs no consent
 KEY_VARIABLE = "OPENAI_API_KEY"  # the only key variable that a file may name without consent
-_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+DTYPES = ("dtype", "ds.param_dtype")  # options that config.py moves to the field dtype
+# Options of the trainer that name folders, data sets, models and accounts, whatever their values.
+_NAMING = ("ckpt.", "data.", "ref.", "eval.", "logger.")
 _OPTIONS = ("engine.options", "trainer.options")
 _HERE = ("", "auto", "local")  # Ray's words for a cluster of this user's own choice
 REMEDY = f"read it; if you trust it, add {FLAG}"
@@ -37,10 +41,10 @@ TrustOption = Annotated[
 
 def check_recipe(data: Mapping[str, Any], changes: Sequence[str], where: object, *, trusted: bool) -> None:
     """Raise RecipeError where a recipe file names code or a server that `changes` do not name, unless it is trusted."""
-    typed = [change.partition("=")[0].strip() for change in changes]
-    own = [key for key in named(data) if not any(key == name or key.startswith(f"{name}.") for name in typed)]
+    rest = _without(data, [change.partition("=")[0].strip() for change in changes])
+    own = named(rest)
     if own and not trusted:
-        values = "; ".join(f"{key} = {_value(data, key)!r}" for key in own)
+        values = "; ".join(f"{key} = {_value(rest, key)!r}" for key in own)
         raise RecipeError(
             f"the recipe file names code or a server: {values}",
             where=where,
@@ -63,6 +67,8 @@ def check_task(table: Mapping[str, Any], where: object, *, trusted: bool) -> Non
     found = {"task": task} if is_task_file(task) else {}
     found |= {"base_url": str(table["base_url"])} if _is_remote(table.get("base_url")) else {}
     found |= {"key_variable": key} if key != KEY_VARIABLE else {}
+    served = table.get("kind") == "alpaca_eval" and table.get("judge", "local") != "local"
+    found |= {"judge": str(table["judge"])} if served and not table.get("base_url") else {}  # asks a paid server
     if found and not trusted:
         values = "; ".join(f"{name} = {value!r}" for name, value in found.items())
         raise RecipeError(f"the suite names code or a server: {values}", where=where, remedy=REMEDY)
@@ -76,10 +82,12 @@ def is_task_file(task: str) -> bool:
 def in_arguments(arguments: Sequence[str]) -> list[str]:
     """The words of a stored command line that would be consent if somebody typed it."""
     words = list(arguments)
+    script = Path(words[0]) if words else Path()
+    foreign = [] if script.parts[-3:-1] == ("toolkit", "recipes") or not words else [f"the script {script}"]
     after = [(word, words[place + 1]) for place, word in enumerate(words[:-1]) if word == "--set"]
     sets = [(word, word.removeprefix("--set=")) for word in words if word.startswith("--set=")] + after
     consenting = [change for _, change in sets if _is_code(change)]
-    return [*(word for word in words if word == FLAG), *consenting]
+    return [*foreign, *(word for word in words if word == FLAG), *consenting]
 
 
 @cache
@@ -130,23 +138,55 @@ def _needs_consent(key: str, value: Any) -> bool:
 
 def _is_risky(name: str, value: Any) -> bool:
     """Numbers and switches tune an engine or a trainer; texts name classes, files and servers."""
-    return isinstance(value, str) or "trust" in str(name).lower()
+    if name in DTYPES:
+        return False
+    return isinstance(value, str | Mapping) or "trust" in str(name).lower() or str(name).startswith(_NAMING)
 
 
 def _is_remote(address: Any) -> bool:
     if not isinstance(address, str):
         return address is not None
     try:
-        return bool(address) and urlsplit(address).hostname not in _LOOPBACK
+        host = urlsplit(address).hostname or ""
+        return bool(address) and host != "localhost" and not _is_this_machine(host)
     except ValueError:
         return True
 
 
+def _is_this_machine(host: str) -> bool:
+    """A loopback address, or 0.0.0.0, by which a server of this machine names itself."""
+    try:
+        return (address := ipaddress.ip_address(host)).is_loopback or address.is_unspecified
+    except ValueError:
+        return False
+
+
 def _is_code(change: str) -> bool:
     """Whether a --set change names code or a server, in a recipe or in a comparison's table."""
-    key, _, value = change.partition("=")
-    plain = key.strip()
-    return any(_needs_consent(name, value) for name in (plain, plain.partition(".")[2]))
+    key, _, text = change.partition("=")
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = text
+    for name in reversed(key.strip().split(".")):
+        value = {name: value}
+    return bool(named(value))
+
+
+def _without(data: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    """A recipe file's data without what the command line sets: the user's own word stands there."""
+    rest = json.loads(json.dumps(data, default=str))
+    for key in keys:
+        *sections, last = key.split(".")
+        table = rest
+        for place, section in enumerate(sections):
+            if not isinstance(table, dict):
+                break
+            table.pop(".".join([*sections[place:], last]), None)  # an option's name has dots of its own
+            table = table.get(section)
+        if isinstance(table, dict):
+            table.pop(last, None)
+    return dict(rest)
 
 
 def _value(data: Mapping[str, Any], key: str) -> Any:

@@ -78,6 +78,7 @@ def load_suite(path: Path, limit: int | None = None, *, trusted: bool = False) -
     if file is None:
         shipped = ", ".join(sorted({known.stem for folder in SHIPPED for known in folder.glob("*.toml")}))
         raise RecipeError(f"no suite {path}", remedy=f"name an existing TOML file, or one of {shipped}")
+    trusted = trusted or file.parent in SHIPPED
     tests = tuple(_test(name, table, file, trusted) for name, table in read_toml(file).items())
     return tests if limit is None else tuple(replace(t, settings=replace(t.settings, limit=limit)) for t in tests)
 

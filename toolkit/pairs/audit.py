@@ -40,6 +40,7 @@ from toolkit.records import (
 from toolkit.store.database import Store
 from toolkit.store.rows import table_of
 
+UNREADABLE = (AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RecursionError)
 KINDS = (Prompt, Model, Response, Judgment, Comparison, Pair, Training, Score, Item, Metric, Summary, Change)
 WITHOUT_VERDICTS = "scores of pairs' sides of which the store holds no verdict of the pair's judge"
 _PAIRS = """
@@ -100,7 +101,7 @@ def _rubrics(store: Store, result: Audit) -> dict[str, Rubric | PairRubric]:
         try:
             rubric = rubric_of(name, json.loads(body))
             known = content_id(type(rubric).__name__, json.loads(body))
-        except (AttributeError, KeyError, TypeError, ValueError, RecursionError):
+        except UNREADABLE:
             result.add("rubric", id, "is not a rubric")
             continue
         rubrics[id] = rubric
@@ -113,7 +114,7 @@ def _check_records(store: Store, kind: type[Record], rubrics: Mapping[str, Any],
     for id, *row in store.stream(f"SELECT id, {', '.join(table.columns)} FROM main.{table.name}"):
         try:
             record = table.from_row(row)
-        except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        except UNREADABLE as error:
             result.add(table.name, id, f"cannot be read: {type(error).__name__}")
             continue
         result.add(table.name, id, "" if record.id == id else f"its columns have the id {record.id}")
@@ -132,7 +133,12 @@ def _contents(store: Store, result: Audit) -> dict[str, str]:
         if chosen is None or rejected is None:  # the references say so
             contents[id] = stored
             continue
-        contents[id] = pair_content(prompt, (chosen, rejected), (high, low), (chosen_role, rejected_role))
+        try:
+            contents[id] = pair_content(prompt, (chosen, rejected), (high, low), (chosen_role, rejected_role))
+        except UNREADABLE as error:
+            result.add("pair", id, f"its texts and scores have no content: {type(error).__name__}: {error}")
+            contents[id] = stored
+            continue
         result.add(
             "pair", id, "" if contents[id] == stored else f"its texts and scores have the content {contents[id]}"
         )

@@ -151,6 +151,12 @@ def _dataset(path: Path, settings: Settings) -> Iterator[Any]:
     try:
         if path.suffix in LOADERS:
             yield from datasets.load_dataset(LOADERS[path.suffix], data_files=str(path), split="train")
+        elif path.is_dir():  # its README.md could name files and servers elsewhere
+            raise InputError(
+                f"{settings.source!r} is a folder",
+                where="prompts.source",
+                remedy="name the file in it that has prompts",
+            )
         else:
             yield from datasets.load_dataset(settings.source, split=settings.split)
     except (OSError, ValueError, OverflowError, datasets.exceptions.DatasetsError) as error:  # Overflow: of a date

@@ -31,6 +31,7 @@ SUPPORTED = ("0.11.2",)
 Values = dict[str, str | float | bool | tuple[str, ...]]
 DPO, SFT, MERGE = "openrlhf.cli.train_dpo", "openrlhf.cli.train_sft", "openrlhf.cli.lora_combiner"
 MACHINE = ("ds.", "logger.", "model.gradient_checkpointing")  # flags of on what is trained, and what is told of it
+ADAPTER = ("ds.lora", "ds.load_in_4bit")  # they change what is trained
 LORA_STAGE = 2  # in stage 3 OpenRLHF saves the adapter as a pickle, which nothing of ours would load
 LAUNCHER = Path(__file__).with_name("launcher.py")
 
@@ -140,7 +141,7 @@ def check(recipe: config.Recipe) -> None:
 
 def of_machine(flag: str) -> bool:
     """Whether a flag of `trainer.options` says nothing of what is trained. Any other is part of the training's id."""
-    return flag.startswith(MACHINE)
+    return flag.startswith(MACHINE) and not flag.startswith(ADAPTER)
 
 
 def arguments(job: TrainerJob) -> list[str]:

@@ -21,7 +21,7 @@ from typing import Any, TextIO
 
 CHUNK = 128  # rows judged between two reports
 TOP_LOGPROBS = 20  # of other judges; a label that is not among them counts as impossible
-LOADING = ("huggingface_local", "vllm_local")  # completions by a model that alpaca_eval would load itself
+CLIENT = "openai_completions"  # others load models here, pickled weights too, or take other keys to other servers
 CHARACTERS_A_TOKEN = 4  # of English text, for the estimate of costs
 Completions = Callable[..., dict[str, Any]]
 
@@ -94,8 +94,8 @@ def _configuration(job: dict[str, Any]) -> str:
             f"alpaca_eval has no annotator configuration {job['annotator']!r}; nearest: {', '.join(near) or 'none'}"
         )
     (config,) = load_configs(job["annotator"], relative_to=EVALUATORS_CONFIG_DIR).values()
-    if str(config.get("fn_completions")).startswith(LOADING):
-        sys.exit(f"the annotator {job['annotator']!r} loads a model in this process, pickled weights too: name another")
+    if (client := config.get("fn_completions")) != CLIENT:
+        sys.exit(f"the annotator {job['annotator']!r} uses {client}, only {CLIENT} is supported: name another")
     if not job["changes"]:
         return str(job["annotator"])
     config["prompt_template"] = str(EVALUATORS_CONFIG_DIR / config["prompt_template"])
