@@ -62,7 +62,7 @@ def make(folder: Path, scripted_recipe: Callable[..., Recipe]) -> None:
     written("gold.jsonl", [{"prompt": "one?", "chosen": "one", "rejected": "two"}])
     written("maths.jsonl", [{"question": "What is 1 + 1?", "answer": "1 + 1 = 2 #### 2"}])
     Path("maths.toml").write_text("[maths]\nkind = 'lm_eval'\ndata = 'maths.jsonl'\nfew_shot = 0\nmax_tokens = 16\n")
-    assert called(FIRST.split()) == 0
+    assert called([*FIRST.split(), "--config", "quick"]) == 0
     assert called(["-m", "toolkit", "import", "gold.jsonl", "held_out"]) == 0
     for worker in ("a.duckdb", "b.duckdb"):
         shutil.copy(STORE, worker)

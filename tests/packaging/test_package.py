@@ -115,11 +115,11 @@ def typed(clean: Path, folder: Path, *words: str, code: int = 0) -> str:
 
 
 def test_the_installed_wheel_makes_a_recipe_runs_it_and_answers_questions(
-    clean: Path, folder: Path, tiny_model: Path, fake_python: Path
+    clean: Path, folder: Path, tiny_model: Path
 ) -> None:
     assert f"temporal-toolkit {toolkit.__version__}" in typed(clean, folder, "toolkit", "--version")
     assert "Exit codes:" in typed(clean, folder, "toolkit", "--help")
-    settings = ["engine.kind=scripted", f"trainer.python={fake_python}", "judge.method=expected", "answers.k=3"]
+    settings = ["engine.kind=scripted", "trainer.python=scripted", "judge.method=expected", "answers.k=3"]
     settings += ["answers.max_tokens=16", "gate.max_dropped=0.5", "training.batch_size=4"]
     own = ["--model", str(tiny_model), "--prompts", "prompts.txt", "--like", "quick"]
     typed(clean, folder, "toolkit", "init", "my.toml", *own, *(f"--set={setting}" for setting in settings))

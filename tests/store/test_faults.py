@@ -21,6 +21,7 @@ from toolkit.commands.doctor import examine
 from toolkit.errors import InputError, StoreError, StoreLocked
 from toolkit.exchange.exporting import export_pairs
 from toolkit.pairs.versions import load, versions
+from toolkit.safe_files import PREFIX
 from toolkit.store import database
 from toolkit.store.database import Store
 
@@ -271,11 +272,11 @@ def test_a_killed_export_leaves_the_earlier_one_and_the_next_clears_up(path: Pat
         "with Store(path) as store: exporting.export_pairs(store, 's@3', path.with_name('out'), 'trl')"
     )
     assert run(path, code).returncode == -signal.SIGKILL
-    assert (path.parent / ".out.partial" / "pairs.jsonl").exists()
+    assert list(path.parent.glob(f"{PREFIX}*/**/pairs.jsonl"))
     assert out.read_bytes() == before
     assert whole(path, 3) == 3
     exported(path)
-    assert not (path.parent / ".out.partial").exists()
+    assert not list(path.parent.glob(f"{PREFIX}*/**/pairs.jsonl"))
 
 
 def exported(path: Path) -> Path:

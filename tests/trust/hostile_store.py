@@ -141,7 +141,11 @@ ROWS: Mapping[str, Lie] = {
     ),
     "rubric": Lie(("UPDATE rubric SET body = json_merge_patch(body, '{\"scale\": [0, 9]}')",), "rubric"),
     "text of a pair": Lie(
-        ("UPDATE response SET text = text || '!' WHERE id = (SELECT min(chosen) FROM pair)",), "pair"
+        (
+            "UPDATE response SET text = text || '!' WHERE id = "
+            "(SELECT min(p.chosen) FROM pair p, members('guided@1') m WHERE m.pair = p.id)",
+        ),
+        "pair",
     ),
     "text of a prompt": Lie(("UPDATE prompt SET text = 'another' WHERE id = (SELECT min(id) FROM prompt)",), "prompt"),
     "scores of pairs and all that follows": Lie((_raise_scores,), "pair"),

@@ -61,4 +61,4 @@ def _written(path: Path) -> Path:
         if not recipe.exists():
             toy.make(model)
         write_file(recipe, text)
-    return recipe
+    return path.parent / "demo" / recipe.name

@@ -14,6 +14,7 @@ from toolkit.config import Recipe, parse
 from toolkit.consent import in_arguments
 from toolkit.errors import ToolkitError
 from toolkit.precision import resolve_dtype
+from toolkit.redaction import hidden
 from toolkit.reporting.plan import left, told
 from toolkit.reporting.run_status import Status, is_trained, newest_launch, runs, status_of
 from toolkit.reporting.tables import table
@@ -62,9 +63,9 @@ def _outlook(store: Store, found: Status) -> Outlook:
         settings = _as_trained(parse(found.recipe, where=f"run {found.run}"), found.dtype)
         trained, bases = is_trained(store, found, settings.iterations), bases_of(store, found.steps)
         if names := unread(settings, bases):
-            reason = f"not planned, since a stored recipe is no reason to read {'; '.join(names)}: {PLAN}"
-            return Outlook(None, reason, trained, settings.suite)
-        return Outlook(left(planned(store, recipe, settings, bases)), "", trained, settings.suite)
+            reason = f"not planned, since a stored recipe is no reason to read {hidden('; '.join(names))}: {PLAN}"
+            return Outlook(None, reason, trained, hidden(settings.suite))
+        return Outlook(left(planned(store, recipe, settings, bases)), "", trained, hidden(settings.suite))
     except ToolkitError as error:
         return Outlook(None, error.problem)
 
@@ -97,7 +98,7 @@ def _row(found: Status, writer: int | None, outlook: Outlook, training: dict[str
         "run": found.run, "state": state, "process": writer, "launch": found.launch, "launches": found.launches,
         "started": found.started, "done": found.done, "in_flight": found.in_flight, "training": training,
         "steps": found.steps, "left": outlook.left, "no_plan": outlook.reason, "untested": outlook.untested,
-        "command": command_of(found.arguments), "consents": in_arguments(found.arguments),
+        "command": command_of(found.arguments), "consents": [hidden(word) for word in in_arguments(found.arguments)],
     }  # fmt: skip
 
 

@@ -23,7 +23,7 @@ from toolkit.exchange.manifest import NAME, Manifest, checksums, read_manifest
 from toolkit.exchange.writing import write_rows
 from toolkit.pairs.versions import Version, resolve, verify
 from toolkit.redaction import hidden, redact_mapping
-from toolkit.safe_files import clear_abandoned, is_recorded, locked, move_in, scratch, sync
+from toolkit.safe_files import RECORD, clear_abandoned, is_recorded, locked, move_in, scratch, sync
 from toolkit.store.database import Store
 from toolkit.trust import check_name
 
@@ -132,7 +132,7 @@ def _refuse_others(target: Path, as_file: bool) -> None:
     manifest = read_manifest(folder)
     if as_file and target.is_symlink():
         raise _in_the_way(target)
-    inside = {path.name for path in folder.iterdir()}
+    inside = {path.name for path in folder.iterdir()} - {RECORD}
     if as_file:
         inside &= {NAME, target.name}
         ours = {NAME, target.name} if manifest and list(manifest.files) == [target.name] else set()
