@@ -165,7 +165,6 @@ def test_a_secret_among_options_is_refused_before_anything_starts(section: str, 
         ('trainer.launcher=["--wandb_token={}"]', "WANDB_API_KEY"),
         ("engine.cluster.address=ray://me:{}@head:10001", "RAY_ADDRESS"),
         ("training.scheduler=http://me:{}@host", "variable"),
-        ('lora.target_modules=["token={}"]', "variable"),
     ],
 )
 def test_the_refusal_names_the_variable_to_use_instead(change: str, variable: str, tmp_path: Path) -> None:

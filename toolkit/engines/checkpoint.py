@@ -30,6 +30,7 @@ LONGEST = 100_000_000  # bytes of a safetensors header, as the format has it
 NAMING_CODE = ("config.json", "tokenizer_config.json", "processor_config.json", "preprocessor_config.json")
 WEIGHTS_INDEX = "model.safetensors.index.json"
 DAMAGED = "the file was cut off or damaged: copy or train it again"
+_RELATIVE = re.compile(r"^\s*from\s+\.(\w+)\s+import", re.MULTILINE)
 OUTCOME = "outcome.json"  # what the trainer said, beside the weights of a finished training
 
 
@@ -128,14 +129,21 @@ def files(path: Path) -> list[str]:
 
 
 def code_files(path: Path) -> set[str]:
-    """The files of code in this folder that its auto_map names, as modeling_x.py for "modeling_x.Model"."""
+    """The files of code here that auto_map names (modeling_x.py for "modeling_x.Model"), and those that they import."""
     modules = set()
     for settings in (_json(path / name) for name in NAMING_CODE if (path / name).is_file()):
         auto_map = settings.get("auto_map")
         for value in auto_map.values() if isinstance(auto_map, dict) else ():
             references = value if isinstance(value, list) else [value]
             modules |= {f"{text.partition('.')[0]}.py" for text in references if isinstance(text, str)}
-    return {name for name in modules if re.fullmatch(r"\w+\.py", name)}
+    return _with_imports(path, {name for name in modules if re.fullmatch(r"\w+\.py", name)})
+
+
+def _with_imports(path: Path, names: set[str]) -> set[str]:
+    """The same with the modules of the folder that they import by a dot, as transformers loads them."""
+    texts = [_text(path / name) for name in sorted(names) if (path / name).is_file()]
+    more = {f"{module}.py" for text in texts for module in _RELATIVE.findall(text)} - names
+    return _with_imports(path, names | more) if more else names
 
 
 def is_trained(path: Path) -> bool:
@@ -170,7 +178,9 @@ def template_digest(path: Path) -> str:
     }
     if code := _code(path):
         content["auto_map"] = {file.name: named for file, named in code.items()}
-        content["code"] = {str(file.relative_to(path)): file_digest([file]) for file in sorted(path.rglob("*.py"))}
+        content["code"] = {
+            name: file_digest([path / name]) for name in sorted(code_files(path)) if (path / name).exists()
+        }
     return content_id("template", json.loads(json.dumps(content)))
 
 
