@@ -37,6 +37,7 @@ from toolkit.store.database import Store
 ROOT = Path(__file__).parents[1]
 STORE = Path("runs/store.duckdb")
 RUN = ("sh", "python", "sql", "toml")
+ENGINES = ("evaluate", "judge-quality", "rescore")  # commands that start an engine
 _WORDS = (
     ("sh", r"(\$ )?(python3?|toolkit|make|pip|uv|export|ray|sbatch|git|docker|\.venv/\S+) "),
     ("python", r"(from|import) \w"),
@@ -147,6 +148,8 @@ def python(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         return served(words)
     if words[:3] == ["-m", "toolkit", "evaluate"]:  # by a suite that needs no public data
         words = [word if word != "quick" else "maths.toml" for word in words]
+    if words[:2] == ["-m", "toolkit"] and words[2] in ENGINES and "--config" not in words:
+        words = [*words, "--config", "quick"]  # of the working folder, by the scripted engine
     if is_recipe(words) and not scripted(words):
         small = ["--set", "prompts.part_size=2"] if "toolkit.recipes.compare" not in words else []
         words = [*words, *small, *(["--plan"] if "--plan" not in words else [])]
