@@ -48,7 +48,7 @@ def test_every_field_of_a_recipe_is_named_in_its_commented_form() -> None:
 
 def test_text_that_toml_must_quote_comes_back_as_it_was() -> None:
     odd = 'a "quoted" \\ name\twith\x7f ends\n, ümläute and 漢字'
-    recipe = Recipe(name=odd, prompts={"source": "x.txt"}, engine={"options": {"a b": True, "c": 1.5}})  # type: ignore[arg-type]
+    recipe = Recipe(name=odd, prompts={"source": "x.txt"}, engine={"options": {"a.b": True, "c": 1.5}})  # type: ignore[arg-type]
     assert parse(tomllib.loads(commented(recipe, []))) == recipe
 
 

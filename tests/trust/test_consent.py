@@ -280,10 +280,9 @@ def name_code(model: Path, auto_map: object, key: str = "auto_map") -> None:
 
 def test_the_digest_counts_the_code_that_a_checkpoint_brings(own_code: Path, tiny_model: Path) -> None:
     digests = [checkpoint.template_digest(tiny_model), checkpoint.template_digest(own_code)]
-    (own_code / "modeling.py").write_text("a = 2\n")
+    (own_code / "modeling.py").write_text("from .helper import b\na = 2\n")
     digests.append(checkpoint.template_digest(own_code))
-    (own_code / "more").mkdir()
-    (own_code / "more" / "helper.py").write_text("b = 1\n")
+    (own_code / "helper.py").write_text("b = 1\n")
     digests.append(checkpoint.template_digest(own_code))
     name_code(own_code, {"AutoModel": "modeling.Other"})
     digests.append(checkpoint.template_digest(own_code))
