@@ -37,7 +37,7 @@ from toolkit.store.database import Store
 from toolkit.store.serving import DEFAULT, open_reader
 from toolkit.training.supervise import start
 from toolkit.training.train import train
-from toolkit.trust import check_name
+from toolkit.trust.paths import check_name
 
 if TYPE_CHECKING:
     import datasets

@@ -19,11 +19,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from toolkit.argument_secrets import refuse_secrets
-from toolkit.consent import check_recipe
 from toolkit.errors import RecipeError
 from toolkit.records import Sampling
 from toolkit.redaction import MASK, SECRET_NAME, secret_name
+from toolkit.trust.argument_secrets import refuse_secrets
+from toolkit.trust.consent import check_recipe
 
 SHORT = {"bf16": "bfloat16", "fp16": "float16", "half": "float16", "float": "float32"}  # PyTorch's and OpenRLHF's words
 Dtype = Annotated[

@@ -32,7 +32,7 @@ from toolkit.safe_text import one_line
 from toolkit.store.database import Store
 from toolkit.store.launches import begin
 from toolkit.store.serving import Server
-from toolkit.trust import inside
+from toolkit.trust.paths import inside
 
 Answerable = TypeVar("Answerable", Response, Judgment, Comparison, Metric)
 TRUSTING = "warning: trust_remote_code is on: code that lies beside a model's weights runs as you"

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from toolkit.errors import InputError
-from toolkit.trust import check_member, member
+from toolkit.trust.paths import check_member, member
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
 # The last two are pyarrow's, for a date that Python has none for and for a type that it does not know.

@@ -29,7 +29,7 @@ from benchmarks.chaos.stand import Stand
 from benchmarks.chaos.trial import Campaign, Outcome
 from benchmarks.chaos.victim import PROTECTIONS
 from toolkit.provenance import capture
-from toolkit.safe_files import write_file
+from toolkit.trust.safe_files import write_file
 
 PATIENCE, REAL_PATIENCE = 300.0, 1800.0
 

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from toolkit.provenance import capture  # noqa: E402
-from toolkit.safe_files import write_file  # noqa: E402
+from toolkit.trust.safe_files import write_file  # noqa: E402
 
 MOST_SECONDS = 120  # for a question that may not end
 QUIET = {"HF_DATASETS_DISABLE_PROGRESS_BARS": "1", "HF_HUB_OFFLINE": "1"}

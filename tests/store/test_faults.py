@@ -21,9 +21,9 @@ from toolkit.commands.doctor import examine
 from toolkit.errors import InputError, StoreError, StoreLocked
 from toolkit.exchange.exporting import export_pairs
 from toolkit.pairs.versions import load, versions
-from toolkit.safe_files import PREFIX
 from toolkit.store import database
 from toolkit.store.database import Store
+from toolkit.trust.safe_files import PREFIX
 
 WRITER = """
 import os, resource, signal, sys

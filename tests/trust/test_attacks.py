@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from toolkit import config, consent
+from toolkit import config
 from toolkit.config import Recipe
 from toolkit.errors import InputError, RecipeError
 from toolkit.evaluation.suite import load_suite
@@ -19,6 +19,7 @@ from toolkit.provenance import capture
 from toolkit.recipes.self_rewarding import self_rewarding
 from toolkit.store.database import Store
 from toolkit.training.settings import of_machine
+from toolkit.trust import consent
 
 
 @pytest.mark.parametrize(

@@ -15,15 +15,15 @@ from pathlib import Path
 import pytest
 
 from tests.exchange.test_exporting import ANOTHER, ROW, frozen
-from toolkit import safe_files
 from toolkit.engines import toy
 from toolkit.errors import InputError, OutputError
 from toolkit.exchange.exporting import export_pairs
 from toolkit.exchange.manifest import check_files, read_manifest
-from toolkit.safe_files import abandoned, locked, read_record, remove_abandoned, scratch, write_files
 from toolkit.store import serving
 from toolkit.store.database import Store
 from toolkit.store.serving import Server, address, open_reader
+from toolkit.trust import safe_files
+from toolkit.trust.safe_files import abandoned, locked, read_record, remove_abandoned, scratch, write_files
 
 EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"  # sha256 of no bytes
 EXPORT = "import sys; from toolkit.__main__ import app; app()"
@@ -135,7 +135,7 @@ def test_idle_clients_end_and_many_of_them_cost_a_bounded_number_of_threads(
 
 def test_the_folder_of_a_living_process_is_held_and_of_a_killed_one_abandoned(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from toolkit.safe_files import scratch\n"
+        "import sys, time; from pathlib import Path; from toolkit.trust.safe_files import scratch\n"
         "with scratch(Path(sys.argv[1]), 'export'): print(flush=True); time.sleep(60)"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.conftest import needs
-from toolkit import child_process, config, consent
+from toolkit import child_process, config
 from toolkit.config import Engine, Recipe
 from toolkit.engines import checkpoint, openai, ray, vllm
 from toolkit.errors import InputError, RecipeError
@@ -31,6 +31,7 @@ from toolkit.provenance import capture
 from toolkit.recipes.temporal import temporal
 from toolkit.store.database import Store
 from toolkit.training import settings as trainer_settings
+from toolkit.trust import consent
 
 ROOT = Path(__file__).parents[2] / "toolkit"
 WITHOUT_PYTHON = (

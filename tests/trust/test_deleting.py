@@ -12,7 +12,6 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.exchange.test_exporting import ANOTHER, ROW, frozen
-from toolkit import safe_files
 from toolkit.__main__ import app
 from toolkit.commands.common import would_write
 from toolkit.commands.leftovers import leftovers
@@ -21,9 +20,10 @@ from toolkit.exchange.exporting import export_pairs
 from toolkit.pairs.versions import tag
 from toolkit.reporting.run_numbers import Number, RunNumbers
 from toolkit.reporting.trackers import replaced_events, send
-from toolkit.safe_files import RECORD, abandoned, remove_abandoned, scratch, write_file, write_files
 from toolkit.store.database import Store
 from toolkit.store.serving import Server, address
+from toolkit.trust import safe_files
+from toolkit.trust.safe_files import RECORD, abandoned, remove_abandoned, scratch, write_file, write_files
 
 NUMBERS = RunNumbers("mine", "L", {}, (Number("a", 1, 0.5),))
 

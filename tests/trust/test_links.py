@@ -10,7 +10,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from toolkit import trust
 from toolkit.commands import demo
 from toolkit.commands.status import _training
 from toolkit.config import parse
@@ -22,7 +21,7 @@ from toolkit.provenance import capture
 from toolkit.records import Model
 from toolkit.store.database import Store
 from toolkit.training.making import _alone
-from toolkit.trust import check_links, copy_file, inside
+from toolkit.trust.paths import check_links, copy_file, inside
 
 SECRET = "OPENAI_API_KEY=not-for-strangers"
 
@@ -179,7 +178,7 @@ def test_a_cached_model_that_another_user_placed_in_a_shared_folder_is_refused(
     assert embedded.prepare() == final
     status = final.stat()
     other = SimpleNamespace(st_uid=status.st_uid + 12345, st_mode=status.st_mode)
-    monkeypatch.setattr(trust.Path, "stat", lambda path, **_: other if path == final else os.stat(path))
+    monkeypatch.setattr(paths.Path, "stat", lambda path, **_: other if path == final else os.stat(path))
     with pytest.raises(InputError, match="another user"):
         embedded.prepare()
 

@@ -23,7 +23,7 @@ from toolkit.reporting.run_numbers import RunNumbers
 from toolkit.reporting.run_report import write_report
 from toolkit.reporting.trackers import send
 from toolkit.store.database import Store
-from toolkit.trust import NAME, check_label, check_member, file_stem
+from toolkit.trust.paths import NAME, check_label, check_member, file_stem
 
 BAD = ["../../up", "/etc/x", "a/b", "..", ".", ".hidden", "-flag", "", " ", "a b", "a\nremedy: rm", "a\x1b[2J",
        "\u202ea", "a\\b", "x" * 65, "é"]  # fmt: skip
@@ -158,7 +158,7 @@ def test_what_a_command_says_stays_in_its_line(capsys: pytest.CaptureFixture[str
 
 
 def test_the_store_of_a_relative_path_has_its_reports_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from toolkit.trust import output_folder
+    from toolkit.trust.paths import output_folder
 
     monkeypatch.chdir(tmp_path)
     assert output_folder(Path(), "reports") == Path("reports")

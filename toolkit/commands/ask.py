@@ -14,10 +14,10 @@ import typer
 from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, WideOption, end, reading, show
 from toolkit.errors import InputError, OutputError, RecipeError, StoreError
 from toolkit.reporting.json_lines import json_line
-from toolkit.safe_files import scratch, sync
 from toolkit.safe_text import lines, one_line
 from toolkit.store import lineage as tracing
 from toolkit.store.database import Store, queries
+from toolkit.trust.safe_files import scratch, sync
 
 FORMATS = ("table", "csv", "json", "parquet")
 

@@ -19,12 +19,12 @@ from toolkit.errors import StoreError
 from toolkit.provenance import capture
 from toolkit.reporting.json_lines import json_line
 from toolkit.reporting.tables import table
-from toolkit.safe_files import is_recorded
 from toolkit.safe_text import lines, one_line
 from toolkit.store.database import START, Store
 from toolkit.store.launches import begin
 from toolkit.store.serving import DEFAULT as DEFAULT
 from toolkit.store.serving import open_reader
+from toolkit.trust.safe_files import is_recorded
 
 StoreOption = Annotated[Path, typer.Option("--store", help="The DuckDB file.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object a line.")]

@@ -12,13 +12,13 @@ import typer
 from toolkit.child_process import PYTHON, environment
 from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end
 from toolkit.config import load
-from toolkit.consent import SCRIPTED
 from toolkit.engines import toy
 from toolkit.errors import RecipeError, writing
 from toolkit.recipes.commented import commented
 from toolkit.recipes.run import find_config
-from toolkit.safe_files import write_file
-from toolkit.trust import refuse_links
+from toolkit.trust.consent import SCRIPTED
+from toolkit.trust.paths import refuse_links
+from toolkit.trust.safe_files import write_file
 
 CHANGES = ("engine.kind=scripted", "trainer.device=cpu", "gate.max_dropped=0.5")
 HEAD = (

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end, reading, say
-from toolkit.consent import TrustOption
 from toolkit.extras import need
 from toolkit.lab import Lab
 from toolkit.provenance import capture
 from toolkit.store.database import Store
+from toolkit.trust.consent import TrustOption
 
 if TYPE_CHECKING:
     from toolkit.diagnostics.collapse import Verdict

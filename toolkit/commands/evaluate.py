@@ -10,11 +10,11 @@ import typer
 from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end, show
 from toolkit.commands.judges import ConfigOption, SetOption, find_model
 from toolkit.config import load
-from toolkit.consent import TrustOption
 from toolkit.lab import Lab
 from toolkit.provenance import capture
 from toolkit.recipes.run import find_config
 from toolkit.store.database import Store
+from toolkit.trust.consent import TrustOption
 
 if TYPE_CHECKING:
     from toolkit.evaluation.answers import Graded

@@ -18,7 +18,7 @@ from toolkit.pairs import filters
 from toolkit.pairs.overlap import EvalSet, eval_set, near_report, overlap_report
 from toolkit.pairs.versions import check_name, resolve
 from toolkit.records import Role
-from toolkit.trust import check_label
+from toolkit.trust.paths import check_label
 
 Evals = Annotated[
     list[str] | None,

@@ -14,13 +14,13 @@ import typer
 from toolkit.commands.common import JsonOption, end, say
 from toolkit.commands.judges import SetOption
 from toolkit.config import Recipe, load
-from toolkit.consent import FLAG, named
 from toolkit.engines import embedded, find
 from toolkit.errors import InputError, RecipeError
 from toolkit.prompts.source import is_local, load_prompts
 from toolkit.recipes.commented import commented
 from toolkit.recipes.run import find_config
-from toolkit.trust import check_name
+from toolkit.trust.consent import FLAG, named
+from toolkit.trust.paths import check_name
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ import typer
 from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end, reading, say, show
 from toolkit.commands.sets import Reference
 from toolkit.config import load as load_recipe
-from toolkit.consent import TrustOption
 from toolkit.engines import checkpoint, embedded, find
 from toolkit.errors import InputError
 from toolkit.lab import Lab
@@ -22,6 +21,7 @@ from toolkit.provenance import capture
 from toolkit.recipes.run import find_config
 from toolkit.records import Model, Response, Score
 from toolkit.store.database import Store
+from toolkit.trust.consent import TrustOption
 
 JudgeOption = Annotated[
     str,

@@ -19,10 +19,10 @@ from pathlib import Path
 
 from toolkit.engines import checkpoint
 from toolkit.errors import InputError, writing
-from toolkit.safe_files import PREFIX, abandoned, is_locked, remove_abandoned
 from toolkit.store.database import Store
 from toolkit.store.serving import address, is_left_socket
-from toolkit.trust import inside
+from toolkit.trust.paths import inside
+from toolkit.trust.safe_files import PREFIX, abandoned, is_locked, remove_abandoned
 
 HAND_OFF = ("pairs.jsonl", "demonstrations.jsonl")
 EMPTY_STORE = 12_288  # bytes of a database without a table: three headers

@@ -28,8 +28,8 @@ from toolkit.exchange.importing import import_pairs
 from toolkit.exchange.manifest import read_manifest
 from toolkit.pairs.versions import check_name, resolve
 from toolkit.records import Model
-from toolkit.safe_files import PREFIX, locked, scratch
-from toolkit.trust import copy_file, inside, refuse_links
+from toolkit.trust.paths import copy_file, inside, refuse_links
+from toolkit.trust.safe_files import PREFIX, locked, scratch
 
 ModelName = Annotated[str, typer.Argument(help="A stored model: its name, RUN/NAME or id.")]
 Repo = Annotated[str, typer.Argument(help="OWNER/NAME on the hub.")]

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end, reading, say, would_write
-from toolkit.trust import output_folder
+from toolkit.trust.paths import output_folder
 
 
 def report(

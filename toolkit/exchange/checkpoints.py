@@ -20,8 +20,8 @@ from toolkit.errors import InputError, writing
 from toolkit.exchange.card import NAME as CARD
 from toolkit.exchange.manifest import MAKER, checksums
 from toolkit.records import Model
-from toolkit.safe_files import clear_abandoned, locked, scratch, write_synced
-from toolkit.trust import check_member, copy_file
+from toolkit.trust.paths import check_member, copy_file
+from toolkit.trust.safe_files import clear_abandoned, locked, scratch, write_synced
 
 NAME = "checkpoint.json"
 

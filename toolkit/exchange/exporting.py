@@ -23,9 +23,9 @@ from toolkit.exchange.manifest import NAME, Manifest, checksums, read_manifest
 from toolkit.exchange.writing import write_rows
 from toolkit.pairs.versions import Version, resolve, verify
 from toolkit.redaction import hidden, redact_mapping
-from toolkit.safe_files import RECORD, clear_abandoned, is_recorded, locked, move_in, scratch, sync
 from toolkit.store.database import Store
-from toolkit.trust import check_name
+from toolkit.trust.paths import check_name
+from toolkit.trust.safe_files import RECORD, clear_abandoned, is_recorded, locked, move_in, scratch, sync
 
 BATCH = 2000  # rows in memory at a time; the join is made once, in the database
 FILES = {".jsonl", ".json", ".csv", ".gz", ".parquet", ".arrow"}

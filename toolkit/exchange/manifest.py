@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from toolkit.errors import InputError
-from toolkit.trust import member
+from toolkit.trust.paths import member
 
 NAME = "manifest.json"
 MAKER = "temporal-toolkit"

@@ -19,11 +19,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from toolkit import trust
 from toolkit.errors import InputError, StoreError
 from toolkit.records import Drop, Pair, PairSet
 from toolkit.redaction import hidden
 from toolkit.store.database import Store
+from toolkit.trust import paths
 
 WHOLE_BELOW = 2  # a change is stored as such where the set has more than this many pairs for each changed one
 _FINGERPRINT = (  # identity.fingerprint in SQL
@@ -283,5 +283,5 @@ def _offer(store: Store, name: str | None = None) -> str:
 
 def check_name(name: str) -> None:
     """Raise InputError where a set or a tag cannot be called this."""
-    if not trust.check_name(name, "a set or a tag")[0].isalpha():
+    if not paths.check_name(name, "a set or a tag")[0].isalpha():
         raise InputError(f"{name!r} cannot be the name of a set or a tag", remedy="begin it with a letter")

@@ -24,7 +24,6 @@ from typing import Annotated, Any
 import typer
 
 from toolkit.config import Recipe, override, parse, read_toml
-from toolkit.consent import TrustOption, check_recipe
 from toolkit.console import guarded, single
 from toolkit.errors import RecipeError
 from toolkit.lab import Lab, Step
@@ -46,7 +45,8 @@ from toolkit.reporting.plan import left, once, plan_text, told
 from toolkit.reporting.run_report import write_report
 from toolkit.store.database import Store
 from toolkit.store.serving import DEFAULT
-from toolkit.trust import check_name, output_folder
+from toolkit.trust.consent import TrustOption, check_recipe
+from toolkit.trust.paths import check_name, output_folder
 
 RECIPES: dict[str, RecipeFunction] = {
     function.__name__: function

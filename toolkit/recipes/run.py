@@ -18,7 +18,6 @@ from typing import Annotated
 import typer
 
 from toolkit.config import Recipe, load
-from toolkit.consent import TrustOption
 from toolkit.console import guarded, single
 from toolkit.errors import RecipeError
 from toolkit.lab import Lab
@@ -33,7 +32,8 @@ from toolkit.reporting.run_report import report_run, write_report
 from toolkit.store.database import Store
 from toolkit.store.serving import DEFAULT
 from toolkit.training.settings import check
-from toolkit.trust import check_name, output_folder
+from toolkit.trust.consent import TrustOption
+from toolkit.trust.paths import check_name, output_folder
 
 RecipeFunction = Callable[[Lab, Recipe], Model]
 SHIPPED = (Path(__file__).parents[2] / "recipes", Path(__file__).parents[1] / "_recipes")

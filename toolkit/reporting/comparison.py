@@ -8,9 +8,9 @@ from typing import Any
 
 from toolkit.provenance import Launch
 from toolkit.reporting.tables import Table, table
-from toolkit.safe_files import write_files
 from toolkit.store.database import Store
-from toolkit.trust import check_name
+from toolkit.trust.paths import check_name
+from toolkit.trust.safe_files import write_files
 
 _NOTES = """What two recipes ask for alike (M_0's answers to a prompt, a judge's verdict on one of them, a training) was
 made once, by the first that asked; "shared" counts it, and "seconds" holds it there. Every set is scored by the judge

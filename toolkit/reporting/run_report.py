@@ -13,9 +13,9 @@ from typing import Any
 from toolkit.engines.scripted import MADE_UP
 from toolkit.provenance import Launch
 from toolkit.reporting.tables import Table, table
-from toolkit.safe_files import write_files
 from toolkit.store.database import Store
-from toolkit.trust import check_name
+from toolkit.trust.paths import check_name
+from toolkit.trust.safe_files import write_files
 
 
 def report_run(store: Store, launch: Launch, folder: Path) -> Path:

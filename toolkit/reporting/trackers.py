@@ -20,9 +20,9 @@ from toolkit.errors import InputError, ToolkitError
 from toolkit.extras import INSTALL, need
 from toolkit.redaction import hidden
 from toolkit.reporting.run_numbers import RunNumbers
-from toolkit.safe_files import is_recorded, locked, move_in, scratch, sync
 from toolkit.safe_text import one_line
-from toolkit.trust import check_name, output_folder
+from toolkit.trust.paths import check_name, output_folder
+from toolkit.trust.safe_files import is_recorded, locked, move_in, scratch, sync
 
 REMEDIES = {
     "tensorboard": "choose a place that can be written: it is beside the store",

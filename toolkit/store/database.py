@@ -28,10 +28,10 @@ from typing import Any
 import duckdb
 
 from toolkit.errors import StoreError, StoreLocked
-from toolkit.safe_files import scratch
 from toolkit.safe_text import one_line
 from toolkit.store.catalog import DIGEST, MIGRATION, SCHEMA, Catalog, check_catalog, digest, read_catalog
 from toolkit.store.rows import Table, table_of
+from toolkit.trust.safe_files import scratch
 
 _HERE = Path(__file__).parent
 _CONFIG: dict[str, Any] = {"enable_external_access": False}

@@ -29,11 +29,11 @@ from toolkit.precision import BFLOAT16, resolve_device, resolve_dtype
 from toolkit.progress import Progress
 from toolkit.records import Model, Training
 from toolkit.redaction import redact, redact_mapping
-from toolkit.safe_files import write_synced
 from toolkit.training.gate import GateReport, Row, check_share, effective_batch, export_answer, gate
 from toolkit.training.process import TrainerJob, run_trainer
 from toolkit.training.settings import command, learning_rate, of_machine
-from toolkit.trust import refuse_links
+from toolkit.trust.paths import refuse_links
+from toolkit.trust.safe_files import write_synced
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from toolkit import config
-from toolkit.argument_secrets import refuse_secrets
 from toolkit.child_process import PYTHON, outside, program
-from toolkit.consent import SCRIPTED
 from toolkit.errors import TrainerError
 from toolkit.extras import INSTALL
 from toolkit.precision import BFLOAT16, FLOAT16, FLOAT32, resolve_device, resolve_dtype
 from toolkit.training import scripted
+from toolkit.trust.argument_secrets import refuse_secrets
+from toolkit.trust.consent import SCRIPTED
 
 SUPPORTED = ("0.11.2",)
 Values = dict[str, str | float | bool | tuple[str, ...]]

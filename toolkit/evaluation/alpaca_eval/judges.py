@@ -20,13 +20,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from toolkit.consent import announce
 from toolkit.engines.protocol import Completion, Request
 from toolkit.errors import RecipeError
 from toolkit.evaluation.alpaca_eval.process import Child, Job
 from toolkit.identity import Json, content_id
 from toolkit.lab import Lab, Step
 from toolkit.records import Model, Sampling
+from toolkit.trust.consent import announce
 
 LABELS = ("m", "M")  # of the answer shown first and of the second, in the board's prompt
 JOINER = "\u2060"

@@ -29,7 +29,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from toolkit.consent import is_task_file
 from toolkit.errors import InputError, RecipeError, ToolkitError
 from toolkit.evaluation.answers import Graded, keep
 from toolkit.evaluation.lm_eval.harness import Answerer, cut, graded, ordered
@@ -38,6 +37,7 @@ from toolkit.extras import need
 from toolkit.identity import Json
 from toolkit.lab import Lab
 from toolkit.records import Item, Model, Score
+from toolkit.trust.consent import is_task_file
 
 _KINDS: dict[str, type[Any]] = {"score": Score, "item": Item}
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from toolkit.reporting.board.cells import Cell, Column
 from toolkit.reporting.board.leaderboard import Board, Row, heads, merged
 from toolkit.reporting.tables import Table
-from toolkit.safe_files import write_files
 from toolkit.safe_text import in_markdown
+from toolkit.trust.safe_files import write_files
 
 LEGEND = (
     "Values with 95 % intervals and n. `*` differs from the run's M_0 beyond noise, `~` may be noise: paired tests on "

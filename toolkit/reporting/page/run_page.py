@@ -20,9 +20,9 @@ from toolkit.reporting.page.pairs import distributions, examples, yields
 from toolkit.reporting.page.parts import Page, Scope, Section, ask, quoted
 from toolkit.reporting.page.training import training
 from toolkit.reporting.run_report import made_by
-from toolkit.safe_files import write_files
 from toolkit.store.database import Store
-from toolkit.trust import file_stem
+from toolkit.trust.paths import file_stem
+from toolkit.trust.safe_files import write_files
 
 _RUNS = """SELECT DISTINCT l.run FROM launch l JOIN step s ON s.launch = l.id
 WHERE s.stage IN ('pair', 'demonstrate', 'train') ORDER BY l.run"""
