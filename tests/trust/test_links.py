@@ -21,6 +21,7 @@ from toolkit.provenance import capture
 from toolkit.records import Model
 from toolkit.store.database import Store
 from toolkit.training.making import _alone
+from toolkit.trust import paths
 from toolkit.trust.paths import check_links, copy_file, inside
 
 SECRET = "OPENAI_API_KEY=not-for-strangers"
