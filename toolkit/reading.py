@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from toolkit.errors import InputError
-from toolkit.trust.paths import check_member, member
+from toolkit.trust.paths import check_member, check_ordinary, member
 
 SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
 # The last two are pyarrow's, for a date that Python has none for and for a type that it does not know.
@@ -50,6 +50,7 @@ def read_lines(source: str) -> Generator[Line, None, None]:
     """Every row of the source in its order. Raises InputError where it cannot be opened or breaks off."""
     path, split = _parts(source)
     with _boundary(source):
+        check_ordinary(path)
         if path.is_dir():
             yield from _folder(path, split)
         elif path.is_file():

@@ -49,6 +49,17 @@ _SCHEME = re.compile(rf"(?i){_START}(bearer|basic)(\s+)([A-Za-z0-9._~+/=-]{{8,}}
 _HEADER = re.compile(
     rf"""(?i){_START}((?:(?:proxy-)?authorization|(?:set-)?cookie)\\*["']?\s*[:=](?!\s*[\[{{])\s*\\*["']?)([^\r\n"'\\]+)"""
 )
+# `wandb login KEY`, `Token KEY`; -u NAME:PASSWORD of curl; passwords of sshpass and mysql.
+_LOGIN = re.compile(rf"(?i)({_START}login\s+)([0-9a-f]{{32,}})\b")
+_TOKEN = re.compile(rf"(?i)({_START}token\s+)(?=[A-Za-z_.-]*\d)([A-Za-z0-9_.-]{{20,}})")
+_LOGIN_OPTION = re.compile(r"-u|-U|--user|--proxy-user")
+_USER = re.compile(rf"""((?<!\S)(?:{_LOGIN_OPTION.pattern})[ \t=]+["']?[^\s:"'=]+:)(?!\d+(?:\s|$))([^\s"']+)""")
+_PASSWORD_OPTION = re.compile(
+    rf"""({_START}sshpass\s+-p\s*["']?|{_START}mysql\w*\b[^\n|;]{{0,200}}?\s-p["']?)([^\s"'-][^\s"']*)"""
+)
+# Settings and options that name models. OWNER/NAME is there a repository of the hub, also where it resembles a key.
+_NAMING = re.compile(r"-{0,2}(?:\w+\.)*(?:model|by|judge|reference|name_or_path)")
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{1,95}/[\w.-]{1,96}")
 _NETRC = re.compile(rf"(?i)({_START}login\s+\S+\s+password\s+)(\S+)")
 # ://NAME:PASSWORD@, where the password may hold / and @; ://TOKEN@; and what a database's address holds.
 _DATABASES = r"(?:postgres(?:ql)?|mysql|mariadb|mongodb|rediss?|amqps?|mssql|oracle|clickhouse|sqlserver|snowflake)"
@@ -81,24 +92,27 @@ def secret_name(name: str) -> bool:
 
 def hidden(text: str) -> str:
     """The text without what looks like a secret, and without those that this process's environment holds."""
-    for value in _held():
-        text = text.replace(value, MASK)
-    return _without_forms(text)
+    return _without_forms(_without_held(text))
 
 
 def redact(arguments: Sequence[str]) -> tuple[str, ...]:
     """Arguments of a command line. The value of --api-key VALUE is a word of its own."""
     clean: list[str] = []
-    before = ""  # the option whose value comes next
+    before = option = ""  # the secret's option whose value comes next; the word before
     for argument in arguments:
         name, equals, value = argument.partition("=")
         if before and not argument.startswith("--"):
             clean.append(argument if _harmless(before, argument) else MASK)
+        elif _is_place(argument) or _names_model(*_setting(option, argument)):
+            clean.append(_without_held(argument))
+        elif _LOGIN_OPTION.fullmatch(option):
+            clean.append(hidden(f"{option} {argument}").removeprefix(f"{option} "))
         elif equals and re.fullmatch(r"[\w.-]+", name) and secret_name(name):
             clean.append(argument if _harmless(name, value) else f"{name}={MASK}")
         else:
             clean.append(hidden(argument))
         before = argument if argument.startswith("-") and not equals and secret_name(argument) else ""
+        option = argument
     return tuple(clean)
 
 
@@ -136,6 +150,8 @@ def _redact_value(key: str, value: Any) -> Any:
     if isinstance(value, str):
         if secret_name(key):
             return value if _harmless(key, value) else MASK
+        if _names_model(key, value):
+            return _without_held(value)
         return value if _CHOICE.fullmatch(value) else hidden(value)
     if isinstance(value, int | float) and not isinstance(value, bool) and secret_name(key):
         return value if _counts(key) else MASK
@@ -165,6 +181,30 @@ def _harmless(name: str, value: str) -> bool:
     return bool(_PLAIN.fullmatch(value)) or (bool(_NUMBER.fullmatch(value)) and _counts(name))
 
 
+def _setting(option: str, argument: str) -> tuple[str, str]:
+    """Name and value of --name VALUE, --name=VALUE, name=VALUE and --set=name=VALUE."""
+    name, equals, value = argument.removeprefix("--set=").partition("=")
+    return (name, value) if equals else (option, argument)
+
+
+def _is_place(word: str) -> bool:
+    """Whether this word of a command line is a file or folder that exists, so that its name is not a secret."""
+    try:
+        return ("." in word or "/" in word) and Path(word).exists()
+    except (OSError, ValueError):  # too long a name, a NUL
+        return False
+
+
+def _names_model(name: str, value: str) -> bool:
+    return bool(_NAMING.fullmatch(name) and _REPOSITORY.fullmatch(value))
+
+
+def _without_held(text: str) -> str:
+    for value in _held():
+        text = text.replace(value, MASK)
+    return text
+
+
 def _held() -> list[str]:
     """The secrets of the environment, as they are and as addresses and JSON spell them, the longest first."""
     held = {value for name, value in os.environ.items() if len(value) >= SHORTEST and secret_name(name)}
@@ -179,7 +219,8 @@ def _without_forms(text: str) -> str:
     text = _QUERY.sub(_queried, text)
     text = _HEADER.sub(rf"\1{MASK}", text)
     text = _SCHEME.sub(_schemed, text)
-    text = _NETRC.sub(rf"\1{MASK}", text)
+    for form in (_NETRC, _LOGIN, _TOKEN, _USER, _PASSWORD_OPTION):
+        text = form.sub(rf"\1{MASK}", text)
     return _without_named(_without_named(text, _NAME), _OPTION)
 
 

@@ -140,3 +140,33 @@ def test_what_a_hub_refuses_is_one_error(tmp_path: Path, hub: FakeHub) -> None:
     told = typed(tmp_path, hub, "pull", "me/nothing", "mine", code=3)
     assert "the hub and me/nothing" in told
     assert "remedy: " in told
+
+
+def test_a_hostile_repository_puts_nothing_outside_and_nothing_more_into_the_folder(
+    trained: Model, tmp_path: Path, hub: FakeHub
+) -> None:
+    """Names that leave the folder, programs and pickles beside the weights, a seal that names what lies elsewhere."""
+    typed(tmp_path, hub, "push-model", "mine/M_1", "me/m1", "--store", str(tmp_path / "s.duckdb"))
+    kept = hub.repositories["model me/m1"]
+    honest = dict(kept.files)
+    for more in ("modeling_evil.py", "pytorch_model.bin", "sub/payload.pkl"):
+        kept.files[more] = b"import os; os.mkdir('/tmp/evil')"
+    typed(tmp_path, hub, "pull-model", "me/m1", "back")
+    assert {path.name for path in (tmp_path / "back").rglob("*")} == set(honest)
+    for name in ("../outside.txt", "/outside.txt", "sub/../../outside.txt"):
+        kept.files = {**honest, name: b"x"}
+        typed_any(tmp_path, hub, "pull-model", "me/m1", "other")
+        assert not list(tmp_path.rglob("outside.txt")) and not Path("/outside.txt").exists()
+    seal = json.loads(honest["checkpoint.json"])
+    seal["files"]["../../s.duckdb"] = "0" * 64
+    kept.files = {**honest, "checkpoint.json": json.dumps(seal).encode()}
+    assert "is not a path inside this folder" in typed(tmp_path, hub, "pull-model", "me/m1", "third", code=3)
+    assert not (tmp_path / "third").exists()
+
+
+def typed_any(folder: Path, hub: FakeHub, *words: str) -> None:
+    """The command, whatever its exit code; no traceback."""
+    line = [sys.executable, "-m", "toolkit", *words]
+    environment = {**os.environ, **hub.environment, "HF_HOME": str(folder / "hf")}
+    done = subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr, done.stderr

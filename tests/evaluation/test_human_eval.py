@@ -210,12 +210,12 @@ def test_a_small_model_is_evaluated_once_and_found_again(tmp_path: Path) -> None
     needs("torch", embedded.PACKAGE)
     engine = {"kind": "transformers", "device": "cpu"}
     recipe = parse({"model": embedded.NAME, "engine": engine, "prompts": {"source": "none.txt"}})
-    settings = HumanEval(limit=20, max_tokens=160)
+    settings = HumanEval(limit=8, max_tokens=120)
     with Lab(recipe, Store(tmp_path / "s.duckdb"), capture("test", recipe.resolved())) as lab:
         model = lab.model(recipe.model)
         first = human_eval(lab, model, settings)
         again = human_eval(lab, model, settings)
     assert first == again
-    assert len(first.items) == 20
-    assert values(first.scores)["pass@1"][0] == sum(item.value or 0 for item in first.items) / 20
+    assert len(first.items) == 8
+    assert values(first.scores)["pass@1"][0] == sum(item.value or 0 for item in first.items) / 8
     assert (values(first.scores)["extraction_failures"][0] or 0) < 0.5  # it writes fenced code

@@ -170,3 +170,65 @@ def connected(path: Path) -> socket.socket:
     client = socket.socket(socket.AF_UNIX)
     client.connect(str(address(path)))
     return client
+
+
+TOOLKIT = "from toolkit.__main__ import app; app()"
+
+
+def started(folder: Path, *words: str, code: str = TOOLKIT) -> subprocess.Popen[str]:
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    line = [sys.executable, "-c", code, *words]
+    return subprocess.Popen(
+        line, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def ended(processes: list[subprocess.Popen[str]]) -> list[tuple[int, str]]:
+    """Exit code and what was printed, of each."""
+    texts = ["".join(process.communicate()) for process in processes]
+    return [(process.returncode, text) for process, text in zip(processes, texts, strict=True)]
+
+
+def waited_or_named(results: list[tuple[int, str]]) -> bool:
+    """Whether each did its work or was refused with the holder's name; and one at least did."""
+    refused = [text for code, text in results if code]
+    return len(refused) < len(results) and all("is open" in text or "writes" in text for text in refused)
+
+
+def test_two_merges_into_one_store_are_both_right_or_one_is_refused(tmp_path: Path) -> None:
+    for name in "ab":
+        row = {"prompt": f"Why {name}?", "chosen": "good", "rejected": "bad"}
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps(row))
+        assert started(tmp_path, "import", f"{name}.jsonl", name * 3, "--store", f"{name}.duckdb").wait() == 0
+    for _ in range(3):
+        results = ended([started(tmp_path, "merge", f"{n}.duckdb", "--into", "all.duckdb") for n in "ab"])
+        assert waited_or_named(results), results
+        assert not any("Traceback" in text for _, text in results)
+    for name in "ab":  # whichever was refused goes on by the same command
+        assert started(tmp_path, "merge", f"{name}.duckdb", "--into", "all.duckdb").wait() == 0
+    with Store(tmp_path / "all.duckdb", read_only=True) as store:
+        assert [row["id"] for row in store.query("SELECT id FROM pair_set ORDER BY id")] == ["aaa@1", "bbb@1"]
+    assert started(tmp_path, "doctor", "--store", "all.duckdb").wait() == 0
+
+
+def test_two_doctors_and_two_reports_at_once_find_and_write_the_same(tmp_path: Path) -> None:
+    assert started(tmp_path, "demo", "--store", "s.duckdb").wait() == 0
+    results = ended([started(tmp_path, "doctor", "--fix", "--store", "s.duckdb") for _ in range(2)])
+    assert waited_or_named(results), results
+    results = ended([started(tmp_path, "report", "--store", "s.duckdb") for _ in range(2)])
+    assert [code for code, _ in results] == [0, 0], results
+    assert not list((tmp_path / "reports").glob("*kept*"))
+    assert started(tmp_path, "doctor", "--store", "s.duckdb").wait() == 0
+
+
+def test_two_runs_of_one_recipe_at_once_make_one_result(tmp_path: Path) -> None:
+    assert started(tmp_path, "demo", "--store", "seen.duckdb").wait() == 0
+    config = tmp_path / "demo" / "demo.toml"
+    temporal = "import runpy; runpy.run_module('toolkit.recipes.temporal', run_name='__main__')"
+    line = ["--config", str(config), "--store", "s.duckdb", "--trust"]
+    results = ended([started(tmp_path, *line, code=temporal) for _ in range(2)])
+    assert waited_or_named(results), results
+    assert started(tmp_path, *line, code=temporal).wait() == 0, "the refused one goes on"
+    with Store(tmp_path / "s.duckdb", read_only=True) as one, Store(tmp_path / "seen.duckdb", read_only=True) as other:
+        sets = "SELECT id, fingerprint, size FROM pair_set ORDER BY id"
+        assert one.query(sets) == other.query(sets)

@@ -317,7 +317,7 @@ def test_the_error_says_how_to_consent(own_code: Path) -> None:
 @pytest.mark.parametrize("name", ["pipe.txt", "pipe.jsonl"])
 def test_a_pipe_in_place_of_prompts_is_refused_at_once(name: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / name)
-    with pytest.raises(InputError, match="not a regular file"):
+    with pytest.raises(InputError, match=r"n(o|ot an) ordinary file"):
         load_prompts(config.Prompts(source=str(tmp_path / name)))  # type: ignore[call-arg]
 
 
@@ -326,7 +326,7 @@ def test_a_pipe_in_place_of_prompts_is_refused_at_once(name: str, tmp_path: Path
 def test_a_pipe_in_a_checkpoint_is_refused_at_once(name: str, own_code: Path) -> None:
     (own_code / name).unlink(missing_ok=True)
     os.mkfifo(own_code / name)
-    with pytest.raises(InputError, match="not a regular file"):
+    with pytest.raises(InputError, match=r"n(o|ot an) ordinary file"):
         checkpoint.verify(own_code, trust_remote_code=True)
 
 
@@ -337,3 +337,36 @@ def test_a_file_that_is_no_rubric_is_named_and_not_quoted(text: str, tmp_path: P
     with pytest.raises(InputError, match="the file is not a rubric") as refused:
         load_rubric(str(file))
     assert refused.value.remedy and "root" not in refused.value.problem and "secret" not in str(refused.value)
+
+
+def test_a_file_of_this_folder_does_not_stand_in_for_a_shipped_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from toolkit.evaluation.suite import load_suite
+    from toolkit.judgments.rubric import load_rubric
+    from toolkit.recipes.run import find_config
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("quick", "temporal", "compare", "additive"):
+        (tmp_path / name).write_text("model = 'other'\n")
+    assert find_config(Path("quick")).parent != Path() and find_config(Path("temporal")).suffix == ".toml"
+    assert load_rubric("additive").scale == (0, 5)
+    monkeypatch.setenv("TOOLKIT_DATA", str(tmp_path))
+    for folder in ("gsm8k", "alpaca_eval"):
+        (tmp_path / folder).mkdir()
+    assert load_suite(Path("quick"))
+    (tmp_path / "own.toml").touch()
+    assert find_config(Path("own.toml")) == Path("own.toml"), "a file by its own name is the user's word"
+
+
+@pytest.mark.parametrize("name", ["pipe", "pipe.txt", "pipe.csv", "pipe.jsonl", "pipe.parquet"])
+def test_a_pipe_is_named_as_such_wherever_a_file_is_read(name: str, tmp_path: Path) -> None:
+    from toolkit.judgments.rubric import load_pair_rubric, load_rubric
+    from toolkit.reading import read_lines
+
+    os.mkfifo(path := tmp_path / name)
+    for read in (load_rubric, load_pair_rubric, lambda place: next(read_lines(place))):
+        with pytest.raises(InputError, match="is not an ordinary file"):
+            read(str(path))
+    with pytest.raises(InputError, match="is not an ordinary file"):
+        load_prompts(config.Prompts(source=str(path)))

@@ -17,9 +17,12 @@ from toolkit.api import open_store
 from toolkit.config import Recipe
 from toolkit.errors import InputError, StoreError
 from toolkit.exchange.merging import merge
-from toolkit.records import Judgment
+from toolkit.pairs.versions import freeze, load
+from toolkit.provenance import capture
+from toolkit.records import Judgment, PairSet
 from toolkit.reporting.run_status import newest_launch, runs, status_of
 from toolkit.store.database import Store
+from toolkit.store.launches import begin
 from toolkit.store.serving import open_reader
 
 READING = (
@@ -206,3 +209,62 @@ def test_a_clock_that_went_back_does_not_make_an_older_launch_the_newest(
         assert status_of(store).launch == newest_launch(store)
     told = run("doctor", honest).stdout
     assert "later than now" in told and "is dated before the launch" in told
+
+
+# Cells that no reader expects, each with what the refusal must name.
+CELLS = {
+    "UPDATE launch SET recipe = '[]'": "its recipe is not a JSON object",
+    "UPDATE launch SET recipe = '3'": "its recipe is not a JSON object",
+    "UPDATE launch SET arguments = '{}'": "its arguments is not a JSON array",
+    "UPDATE launch SET hardware = 'null'": "its hardware is not a JSON object",
+    "UPDATE launch SET versions = '\"x\"'": "its versions is not a JSON object",
+    "UPDATE step SET stats = '[]'": "its stats is not a JSON object",
+    "UPDATE training SET settings = '[]'": "training",
+    "UPDATE model SET training = NULL": "its columns have the id",
+    "UPDATE response SET sampling = '[]'": "cannot be read",
+}
+
+
+@pytest.mark.parametrize("statement", CELLS)
+def test_a_cell_that_no_reader_expects_is_a_named_contradiction_in_every_command(
+    copies: Callable[[Lie], Path], statement: str
+) -> None:
+    path = copies(Lie((statement,), ""))
+    for line in (*READING, "export-model test/M_1 {out}", "status test"):
+        done = run(line, path)
+        assert done.exit_code in (0, 3, 4), (line, done.output, done.exception)
+        assert "Traceback" not in done.stderr, line
+    told = run("doctor", path)
+    assert told.exit_code == 4 and CELLS[statement] in told.output
+    with pytest.raises(StoreError, match="contradicts itself"):
+        merge([path], path.parent / "target.duckdb")
+
+
+def test_an_object_of_one_s_own_can_be_removed_by_the_line_that_the_refusal_gives(
+    copies: Callable[[Lie], Path],
+) -> None:
+    import shlex
+    import subprocess
+    import sys
+
+    for name in ("another table", "another view", "avg raised by 5", "table function", "sequence", "type"):
+        path = copies(DOOR[name])
+        with pytest.raises(StoreError) as refused:
+            open_reader(path)
+        words = shlex.split(refused.value.remedy[refused.value.remedy.index("python -c") :])
+        subprocess.run([sys.executable, *words[1:]], check=True)
+        open_reader(path).close()
+
+
+def test_a_plain_name_is_refused_where_a_merge_brought_a_newer_version(honest: Path) -> None:
+    with Store(honest) as store:
+        merged = capture("stranger", {})
+        begin(store, merged)
+        pairs = load(store, "guided@1").pairs[:-1]
+        freeze(store, PairSet("guided", 2, 0, pairs, (), None, ""), merged.id)
+        store.query("UPDATE launch SET position = 0 WHERE id = ?", [merged.id])  # as `merge` writes it
+    told = run("pairs guided", honest)
+    assert told.exit_code == 3
+    assert "guided@1, made here, or guided@2, merged from another store" in told.stderr
+    assert run("pairs guided@1", honest).exit_code == run("pairs guided@2", honest).exit_code == 0
+    assert run("pairs anchored", honest).exit_code == 0

@@ -86,6 +86,35 @@ def test_no_secret_stays_in_arguments() -> None:
     assert not leaked, recall(leaked)
 
 
+def test_models_and_files_that_only_resemble_keys_keep_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = "org/s" + "k-Model7b-Instruct-v2"
+    (tmp_path / "my-token=1.toml").touch()
+    monkeypatch.chdir(tmp_path)
+    line = [
+        "run",
+        "--model",
+        model,
+        "--config",
+        "my-token=1.toml",
+        "--set",
+        f"model={model}",
+        f"--set=judge.by={model}",
+    ]
+    assert redact(line) == tuple(line)
+    settings = {"model": model, "judge": {"by": model}, "config": {"reference": model}}
+    assert redact_mapping(settings) == settings
+    monkeypatch.setenv("DB_PASS", "Model7b-Instruct")
+    assert MASK in redact(line)[2] and MASK in redact_mapping(settings)["model"]
+    monkeypatch.delenv("DB_PASS")
+    assert redact(["--model", model.partition("/")[2]]) == ("--model", MASK)
+
+
+def test_a_login_of_two_words_is_hidden_and_a_user_s_number_is_not() -> None:
+    assert redact(["curl", "-u", "me:Pa55word/9", "-u", "1000:1000"]) == ("curl", "-u", f"me:{MASK}", "-u", "1000:1000")
+
+
 def test_no_secret_stays_in_settings_however_deep() -> None:
     leaked = []
     for secret in ALL:

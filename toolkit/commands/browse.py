@@ -23,9 +23,10 @@ from typing import Annotated, Any
 import typer
 
 from toolkit.child_process import PYTHON, environment
-from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end, reading, say
+from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end, say
 from toolkit.errors import InputError
 from toolkit.extras import need
+from toolkit.store.serving import open_reader
 
 FOLDERS = (Path(__file__).parents[2] / "analysis", Path(__file__).parents[1] / "_analysis")
 HOST = "127.0.0.1"
@@ -69,7 +70,7 @@ def find_notebook(notebook: Notebook) -> Path:
 
 
 def _browse(notebook: Notebook, store: Path, how: tuple[int, bool], as_json: bool) -> None:
-    reading(store).close()  # an error here is told before a page is
+    open_reader(store).close()  # an error here is told before a page is
     for package in ("marimo", "altair"):
         need(package, "browse", "notebooks")
     (port, opens), token = how, secrets.token_urlsafe(24)

@@ -16,6 +16,7 @@ import typer
 
 from toolkit.console import guarded
 from toolkit.errors import StoreError
+from toolkit.pairs.audit import UNREADABLE, contradictions
 from toolkit.provenance import capture
 from toolkit.reporting.json_lines import json_line
 from toolkit.reporting.tables import table
@@ -38,14 +39,31 @@ def writing(path: Path, command: str, *, new: bool = False) -> Iterator[tuple[St
     if not new and not path.exists():
         raise StoreError(f"no store {path}", remedy=START)
     launch = capture(command, {})
-    with Store(path) as store:
+    with Store(path) as store, _explained(store, path):
         begin(store, launch)
         yield store, launch.id
 
 
-def reading(path: Path) -> Store:
+@contextmanager
+def reading(path: Path) -> Iterator[Store]:
     """The store for reading, also while a run writes it."""
-    return open_reader(path)
+    with open_reader(path) as store, _explained(store, path):
+        yield store
+
+
+@contextmanager
+def _explained(store: Store, path: Path) -> Iterator[None]:
+    """A failure over rows that contradict each other becomes a StoreError that names them; any other stays as it is."""
+    try:
+        yield
+    except UNREADABLE as error:
+        if store.writer or not (problem := contradictions(store)):
+            raise
+        raise StoreError(
+            f"{type(error).__name__} over a store that contradicts itself: {problem}",
+            where=path,
+            remedy=f"do not trust it; all such rows: toolkit doctor --store {path}",
+        ) from error
 
 
 def end(action: Callable[[], None]) -> None:

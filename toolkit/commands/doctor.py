@@ -11,7 +11,7 @@ import typer
 from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end, show
 from toolkit.commands.leftovers import leftovers, remove
 from toolkit.errors import StoreError
-from toolkit.pairs.audit import KINDS, Audit, audit
+from toolkit.pairs.audit import KINDS, SHAPES, Audit, audit
 from toolkit.pairs.versions import versions
 from toolkit.safe_text import one_line
 from toolkit.store.database import Store
@@ -25,6 +25,7 @@ CHECKS = {  # table -> what is computed again of its rows; the other tables' ids
     "comparison": "every comparison against its reply",
     "demonstration_set": "every demonstration set against its answers",
 }
+SHAPED = tuple(dict.fromkeys(table for table, _ in SHAPES))
 EXAMPLES = 3  # rows that a check names by itself; all of them follow in a table
 
 
@@ -86,8 +87,9 @@ def _checks(store: Store, result: Audit) -> list[dict[str, str]]:
         {"check": f"fingerprint of {version.id}", "found": _problems(result, "pair_set", version.id)}
         for version in versions(store)
     ]
-    for table in dict.fromkeys((*CHECKS, *(table_of(kind).name for kind in KINDS), "rubric")):
-        rows.append({"check": CHECKS.get(table, f"ids of {table}"), "found": _problems(result, table)})
+    for table in dict.fromkeys((*CHECKS, *(table_of(kind).name for kind in KINDS), *SHAPED, "rubric")):
+        name = f"JSON of {table}" if table in SHAPED else f"ids of {table}"
+        rows.append({"check": CHECKS.get(table, name), "found": _problems(result, table)})
     for table, lost in sorted(lost_references(store).items()):
         rows.append({"check": f"references of {table}", "found": "; ".join(lost)})
     return rows

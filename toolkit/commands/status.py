@@ -48,8 +48,9 @@ def _status(run: str, path: Path, as_json: bool) -> None:
         others = [name for name in runs(store) if name != found.run]
         writer = store.writer if newest_launch(store) == found.launch else None
         outlook = _outlook(store, found)
-    row = _row(found, writer, outlook, _training(path.parent) if writer else None)
-    say(_text(row, found, others), row, as_json=as_json)
+        row = _row(found, writer, outlook, _training(path.parent) if writer else None)
+        text = _text(row, found, others)
+    say(text, row, as_json=as_json)
 
 
 def _outlook(store: Store, found: Status) -> Outlook:

@@ -63,7 +63,7 @@ def _refuse_special_files(path: Path) -> None:
     """A pipe or a device in place of a file would be waited for, without an end."""
     for file in path.iterdir() if path.is_dir() else ():
         if file.exists() and not file.is_file() and not file.is_dir():
-            raise InputError(f"{file.name} is not a regular file", where=path, remedy="copy the whole checkpoint again")
+            raise InputError(f"{file.name} is no ordinary file", where=path, remedy="copy the whole checkpoint again")
 
 
 def _refuse_code(path: Path, trusted: bool) -> None:

@@ -69,11 +69,12 @@ def run(lab: Lab, model: Model, test: Test) -> Graded:
 
 
 def load_suite(path: Path, limit: int | None = None, *, trusted: bool = False) -> tuple[Test, ...]:
-    """The tests of a suite file, or of a shipped suite of this name. Raises RecipeError.
+    """The tests of a shipped suite of this name, or of a suite file. Raises RecipeError.
 
     trusted: it may name task files, which are programs, and servers.
     """
-    places = (path, *(folder / f"{path.stem}.toml" for folder in SHIPPED))
+    named = [folder / f"{path.stem}.toml" for folder in SHIPPED]
+    places = [*named, path] if str(path) == path.stem else [path, *named]  # a plain word is a shipped suite first
     file = next((place for place in places if place.is_file()), None)
     if file is None:
         shipped = ", ".join(sorted({known.stem for folder in SHIPPED for known in folder.glob("*.toml")}))

@@ -18,9 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.errors import StoreError
-from toolkit.pairs.audit import audit
+from toolkit.pairs.audit import contradictions
 from toolkit.store.database import Store
-from toolkit.store.references import lost_references
 
 SLICE = 200_000  # rows that travel at a time
 # Columns that may differ in what is the same record: names, places and times.
@@ -34,7 +33,6 @@ ASIDE = {
     "training_step": {"value"},  # seconds among them; what a training gave is compared as its model
 }
 MERGED = ("launch", "position")  # 0: not begun here
-NAMED = 5  # rows that a refusal names
 _LATER = ("pair_set_change", "dropped")  # they have no key, and belong to a set
 
 
@@ -80,12 +78,9 @@ def missing_checkpoints(path: Path) -> list[str]:
 
 def _refuse_contradictions(other: Store) -> None:
     """Raise StoreError where rows of a source contradict each other or name what is not there."""
-    rows = [f"{row.table} {row.id} {row.problem}" for row in audit(other).findings]
-    rows += [text for lost in lost_references(other).values() for text in lost]
-    if rows:
-        more = f" and {len(rows) - NAMED} more" if len(rows) > NAMED else ""
+    if problem := contradictions(other):
         raise StoreError(
-            f"the store contradicts itself: {'; '.join(rows[:NAMED])}{more}; nothing was merged",
+            f"the store contradicts itself: {problem}; nothing was merged",
             where=other.path or "memory",
             remedy=f"do not trust it; `toolkit doctor` on a copy lists all of it: toolkit doctor --store {other.path}",
         )

@@ -31,6 +31,7 @@ from pathlib import Path
 from toolkit.errors import InputError
 from toolkit.identity import Json, content_id
 from toolkit.judgments.choice import RANKS, Choices
+from toolkit.trust.paths import check_ordinary
 
 SHIPPED = Path(__file__).parent / "rubrics"
 
@@ -141,6 +142,9 @@ def is_shipped(name: str) -> bool:
 
 def _find(name: str) -> Path:
     path = SHIPPED / f"{name}.txt" if is_shipped(name) else Path(name).expanduser()
+    check_ordinary(path, "judge.rubric")
+    if path.is_dir():
+        raise InputError(f"{name!r} is a folder", where="judge.rubric", remedy="name the rubric's text file in it")
     if not path.is_file():
         shipped = sorted(known.stem for known in SHIPPED.glob("*.txt"))
         near = difflib.get_close_matches(name, shipped, n=1, cutoff=0.0)

@@ -38,9 +38,20 @@ from toolkit.records import (
     pair_content,
 )  # fmt: skip
 from toolkit.store.database import Store
+from toolkit.store.references import lost_references
 from toolkit.store.rows import table_of
 
 UNREADABLE = (AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RecursionError)
+NAMED = 5  # rows that a refusal names
+SHAPES: Mapping[tuple[str, str], type[Any]] = {
+    ("launch", "recipe"): dict,
+    ("launch", "arguments"): list,
+    ("launch", "versions"): dict,
+    ("launch", "hardware"): dict,
+    ("step", "stats"): dict,
+    ("pair_set_deleted", "referred_by"): list,
+}
+JSON_NAMES: Mapping[type[Any], str] = {dict: "object", list: "array"}
 KINDS = (Prompt, Model, Response, Judgment, Comparison, Pair, Training, Score, Item, Metric, Summary, Change)
 WITHOUT_VERDICTS = "scores of pairs' sides of which the store holds no verdict of the pair's judge"
 _PAIRS = """
@@ -85,6 +96,7 @@ class Audit:
 def audit(store: Store) -> Audit:
     """Everything that can be computed again, compared with what is stored."""
     result = Audit()
+    _check_json(store, result)
     rubrics = _rubrics(store, result)
     for kind in KINDS:
         _check_records(store, kind, rubrics, result)
@@ -93,6 +105,26 @@ def audit(store: Store) -> Audit:
     _check_sets(store, contents, result)
     _check_demonstrations(store, result)
     return result
+
+
+def contradictions(store: Store) -> str:
+    """The first rows that contradict others or point nowhere, in words; empty where there are none."""
+    rows = [f"{row.table} {row.id} {row.problem}" for row in audit(store).findings]
+    rows += [text for lost in lost_references(store).values() for text in lost]
+    more = f" and {len(rows) - NAMED} more" if len(rows) > NAMED else ""
+    return "; ".join(rows[:NAMED]) + more
+
+
+def _check_json(store: Store, result: Audit) -> None:
+    """JSON columns of which no record is made must have the shape that every reader expects."""
+    for (table, column), shape in SHAPES.items():
+        id = "launch" if table == "step" else "id"
+        for key, text in store.stream(f"SELECT {id}, {column}::VARCHAR FROM main.{table}"):
+            try:
+                fits = isinstance(json.loads(text), shape)
+            except UNREADABLE:
+                fits = False
+            result.add(table, key, "" if fits else f"its {column} is not a JSON {JSON_NAMES[shape]}")
 
 
 def _rubrics(store: Store, result: Audit) -> dict[str, Rubric | PairRubric]:

@@ -1,6 +1,6 @@
 """Versions of pair sets: frozen, numbered, named, compared by content, stored as what changed.
 
-    name         the newest version             guided
+    name         the newest version             guided (refused where `merge` brought a newer one than the own)
     name@3       a version                      guided@3
     name@best    a tag                          guided@best
     name@TIME    the newest at that time        guided@2026-11-24T10:00 (UTC where no offset is given)
@@ -15,7 +15,7 @@ Left out: branches and merges. A set has one line of versions, and any two versi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -110,7 +110,7 @@ def resolve(store: Store, reference: str) -> Version:
     if not known:
         raise InputError(_deleted(store, reference) or f"no pair set {reference!r}", remedy=_offer(store))
     if not at:
-        return known[-1]
+        return _newest_of(store, known, reference)
     if which.isdecimal():
         found = [version for version in known if version.version == int(which)]
     else:
@@ -118,6 +118,19 @@ def resolve(store: Store, reference: str) -> Version:
     if not found:
         raise InputError(_deleted(store, reference) or f"no version {which!r} of {name}", remedy=_offer(store, name))
     return found[-1]
+
+
+def _newest_of(store: Store, known: Sequence[Version], reference: str) -> Version:
+    """The last of these versions. Raises InputError where it came by `merge` and an earlier one was made here."""
+    made_here = "SELECT v.id FROM pair_set v JOIN launch l ON l.id = v.launch WHERE v.name = ? AND l.position > 0"
+    own = {row["id"] for row in store.query(made_here, [known[0].name])} & {version.id for version in known}
+    if own and known[-1].id not in own:
+        last = [version.id for version in known if version.id in own][-1]
+        raise InputError(
+            f"{reference!r} could mean {last}, made here, or {known[-1].id}, merged from another store",
+            remedy=f"name the version: {last} or {known[-1].id}",
+        )
+    return known[-1]
 
 
 def members(store: Store, version: str) -> list[Pair]:

@@ -17,6 +17,7 @@ from toolkit.config import Prompts as Settings
 from toolkit.errors import InputError
 from toolkit.records import Prompt
 from toolkit.safe_text import one_line
+from toolkit.trust.paths import check_ordinary
 
 SHIPPED = {
     "starter": Path(__file__).with_name("starter.txt"),
@@ -70,6 +71,7 @@ def _read(settings: Settings) -> Iterator[tuple[str, str]]:
 def _rows(settings: Settings) -> Iterator[tuple[Any, str]]:
     """Every row with its place; a line of a .txt file is a row of one text."""
     path = SHIPPED.get(settings.source) or Path(settings.source).expanduser()
+    check_ordinary(path, "prompts.source")
     if path.suffix in {".txt", ".jsonl"}:
         for number, line in enumerate(_lines(path), start=1):
             place = f"{path.name}:{number}"
@@ -83,8 +85,6 @@ def _rows(settings: Settings) -> Iterator[tuple[Any, str]]:
 
 
 def _lines(path: Path) -> list[str]:
-    if path.exists() and not path.is_file():  # a pipe would be waited for, without an end
-        raise InputError(f"{path} is not a regular file", where="prompts.source", remedy="name a readable file")
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except FileNotFoundError as error:

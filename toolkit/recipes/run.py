@@ -132,10 +132,13 @@ def compare_dtype(lab: Lab) -> None:
 
 
 def find_config(config: Path | None) -> Path:
-    """A recipe file: the path as given, or a shipped recipe of this name; 'quick' where none is named."""
+    """A recipe file: the shipped one of this name, or the path as given; 'quick' where none is named.
+
+    A plain word is a shipped recipe before it is a file: the current folder may be a stranger's.
+    """
     wanted = config or Path("quick")
     shipped_places = [folder / f"{wanted.stem}.toml" for folder in SHIPPED]
-    places = [wanted, *shipped_places] if config else shipped_places  # a file called quick here is not asked for
+    places = [*shipped_places, wanted] if str(wanted) == wanted.stem else [wanted, *shipped_places]
     if found := next((place for place in places if place.is_file()), None):
         return found
     shipped = sorted({path.stem for folder in SHIPPED for path in folder.glob("*.toml")})

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -26,8 +27,8 @@ Rows = Callable[[str], Sequence[Sequence[Any]]]
 SCHEMA, MIGRATION = ("schema", "main"), ("table", "migration")
 MADE_AGAIN = {"view", "macro", "table_macro"}  # by every opening for writing
 FOREIGN = (
-    "a store holds what the toolkit makes and nothing else: keep tables, views and macros of your own in another file "
-    "and attach the store there; one that a stranger sent may lie"
+    "a store holds what the toolkit makes and nothing else; one that a stranger sent may lie. Is it your own? Keep "
+    "such things in another file, attach the store there, and remove them here: "
 )
 _PARTS = (  # schema, name, kind, text
     "SELECT parent_schema, schema_name, 'schema', sql FROM system.main.duckdb_schemas()",
@@ -74,7 +75,11 @@ def check_catalog(catalog: Catalog, expected: Catalog, known: Catalog, where: ob
     changed = [entry for entry in {**catalog, **expected} if catalog.get(entry) != expected.get(entry)]
     tables = [entry for entry in changed if entry not in foreign and entry[0] not in MADE_AGAIN]
     if foreign:
-        raise StoreError(f"the store holds {_listed(foreign)}, not made by the toolkit", where=where, remedy=FOREIGN)
+        raise StoreError(
+            f"the store holds {_listed(foreign)}, not made by the toolkit",
+            where=where,
+            remedy=_removal(foreign[0], where),
+        )
     if tables:
         raise StoreError(
             f"the store has another {_listed(tables)} than the toolkit makes",
@@ -87,6 +92,15 @@ def check_catalog(catalog: Catalog, expected: Catalog, known: Catalog, where: ob
             where=where,
             remedy=f"make its views again: toolkit doctor --store {where}",
         )
+
+
+def _removal(entry: Entry, where: object) -> str:
+    """How to remove a user's own object; DROP runs nothing that the file holds."""
+    kind, name = entry
+    sql_kind = {"table_macro": "MACRO TABLE"}.get(kind, kind.upper())
+    quoted = ".".join('"{}"'.format(part.replace('"', '""')) for part in name.split(".", 1))
+    code = f"import duckdb; duckdb.connect({str(where)!r}).execute({f'DROP {sql_kind} {quoted}'!r})"
+    return FOREIGN + shlex.join(["python", "-c", code])
 
 
 def _qualified(schema: str | None, name: str) -> str:

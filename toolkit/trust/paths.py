@@ -118,6 +118,12 @@ def check_owner(folder: Path) -> None:
         )
 
 
+def check_ordinary(path: Path, where: object = "") -> None:
+    """Raise InputError for a pipe, a socket or a device: reading it could wait without an end."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise InputError(f"{_shown(str(path))} is not an ordinary file", where=where, remedy="name a file or folder")
+
+
 def copy_file(folder: Path, name: str, target: Path) -> None:
     """Copy one ordinary file of the folder. A link is followed only where `member` allows it."""
     source = os.path.realpath(member(folder, name))
