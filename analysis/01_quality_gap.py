@@ -54,6 +54,13 @@ def _(beside, frames, mo, panels, run, store):
 
 
 @app.cell
+def _(beside, mo, pairs, panels, run, store):
+    mo.stop(run.value is None)
+    panels.section(store.section(pairs.chance, run.value, beside.value))
+    return
+
+
+@app.cell
 def _(beside, curves, mo, panels, run, store):
     mo.stop(run.value is None, panels.without_runs())
     course = store.section(curves.curves, run.value, beside.value)

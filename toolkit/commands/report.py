@@ -35,10 +35,12 @@ def _report(what: tuple[str, Sequence[str]], path: Path, out: Path | None, how: 
     folder = out or output_folder(path.parent, "reports")
     with reading(path) as store:
         page = run_page(store, run or status_of(store).run, against)
-    if dry_run:
         paths = page_paths(page, folder)
+        if not dry_run:
+            paths = write_page(page, folder)
+    if dry_run:
         say(would_write(paths), {"would_write": [str(path) for path in paths]}, as_json=as_json)
         return
-    written = [str(file) for file in write_page(page, folder)]
+    written = [str(file) for file in paths]
     told = [f"{page.verdict.verdict}: {page.verdict.headline}", *(f"written: {file}" for file in written)]
     say(told, {**asdict(page.verdict), "written": written}, as_json=as_json)

@@ -25,6 +25,7 @@ from typing import Any, get_args
 from toolkit.errors import InputError, JudgeError, RecipeError
 from toolkit.exchange.rows import MOST
 from toolkit.judgments.judge import SCORE_DIGITS, Pool, Scored
+from toolkit.pairs.chance import store_selection
 from toolkit.pairs.selection import best, pair_up, worst
 from toolkit.pairs.versions import freeze
 from toolkit.reading import Line, read_lines
@@ -142,7 +143,8 @@ def pair_published(
     then = [_pool(store, roles.past, "past", judge, ties)] if roles.past else []
     soon = [_pool(store, roles.future, "future", judge, ties)] if roles.future else []
     then, soon = ([_only(pool, now) for pool in pools] for pools in (then, soon))
-    pairs, drops = pair_up(best(now, *soon), worst(now, *then))
+    chosen, rejected = best(now, *soon), worst(now, *then)
+    pairs, drops = pair_up(chosen, rejected)
     if not pairs:
         counts = ", ".join(f"{n} {reason}" for reason, n in Counter(drop.reason for drop in drops).items())
         raise JudgeError(
@@ -152,7 +154,9 @@ def pair_published(
         )
     used = ", ".join(f"{role} {model}" for role, model in vars(roles).items() if model)
     draft = PairSet(name, 0, None, tuple(pairs), tuple(drops), message=message or f"{used}; scores by {judge_name}")
-    return freeze(store, draft, launch)[0]
+    made = freeze(store, draft, launch)[0]
+    store_selection(store, made.id, chosen, rejected, launch)
+    return made
 
 
 def _answer_fault(row: Mapping[str, Any], model_name: str) -> tuple[str, str]:

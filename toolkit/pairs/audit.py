@@ -66,6 +66,11 @@ SELECT x.id, 'rejected', x.rejected_score, j.method, j.rubric, j.sampling, j.dra
 FROM main.pair x LEFT JOIN main.judgment j ON j.response = x.rejected AND j.judge = x.judge AND j.score IS NOT NULL
 ORDER BY 1, 2
 """
+_SELECTED = """
+SELECT c.pair_set, x.chosen_score, x.rejected_score, x.chosen_role, x.rejected_role
+FROM main.pair_set s JOIN main.pair_set_change c ON c.pair_set = s.id AND c.added JOIN main.pair x ON x.id = c.pair
+WHERE s.base IS NULL
+"""
 _DEMONSTRATED = """
 SELECT d.demonstration_set, r.prompt, r.text
 FROM main.demonstration d JOIN main.response r ON r.id = d.response
@@ -102,6 +107,7 @@ def audit(store: Store) -> Audit:
         _check_records(store, kind, rubrics, result)
     contents = _contents(store, result)
     _check_pair_scores(store, result)
+    _check_selections(store, result)
     _check_sets(store, contents, result)
     _check_demonstrations(store, result)
     return result
@@ -198,6 +204,21 @@ def _reached(score: float, draws: Mapping[int, list[float]]) -> bool:
         if low - 1e-9 <= score <= high + 1e-9:
             return True
     return False
+
+
+def _check_selections(store: Store, result: Audit) -> None:
+    """Pairs, gap and shares of a selection follow from the pairs of its set; chance values do not."""
+    sides: dict[str, list[tuple[float, bool, bool]]] = {}
+    for pair_set, high, low, chosen_role, rejected_role in store.stream(_SELECTED):
+        if high is not None and low is not None:
+            sides.setdefault(pair_set, []).append((high - low, chosen_role == "future", rejected_role == "past"))
+    for pair_set, *stored in store.stream("SELECT pair_set, pairs, gap, future, past FROM main.selection"):
+        rows = sides.get(pair_set, [])
+        computed = [len(rows), *(fmean(column) if rows else None for column in zip(*rows, strict=True))]
+        computed += [None] * (4 - len(computed))
+        pairs = list(zip(stored, computed, strict=True))
+        alike = all(a is None or (b is not None and abs(a - b) < 1e-6) for a, b in pairs)
+        result.add("selection", pair_set, "" if alike or not rows else "its gap or shares are not those of its pairs")
 
 
 def _check_sets(store: Store, contents: Mapping[str, str], result: Audit) -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from toolkit.errors import JudgeError
 from toolkit.identity import content_id
 from toolkit.lab import Lab, Step
+from toolkit.pairs.chance import store_selection
 from toolkit.pairs.picks import Picks
 from toolkit.pairs.selection import pair_up
 from toolkit.pairs.versions import freeze, versions
@@ -30,6 +31,8 @@ def pair(lab: Lab, name: str, chosen: Picks, rejected: Picks) -> PairSet:
     message = f"run {lab.launch.run}, iteration {lab.iteration}"
     draft = PairSet(name, 0, lab.iteration, tuple(pairs), tuple(drops), message=message)
     made, cached = _foreseen(lab, draft) if lab.planning else freeze(lab.store, draft, lab.launch.id)
+    if not lab.planning:
+        store_selection(lab.store, made.id, chosen, rejected, lab.launch.id)
     stats = {"pairs": len(pairs), **Counter(drop.reason for drop in drops)}
     done = len(pairs) if cached else 0
     lab.note(

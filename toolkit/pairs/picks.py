@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from toolkit.judgments.judge import Scored
+from toolkit.judgments.judge import Pool, Scored
 from toolkit.records import Response
 
 
@@ -28,3 +28,4 @@ class Picks:
     by_prompt: Mapping[str, Scored | Unscored | None]
     planned: bool
     asked: str = ""
+    pools: tuple[Pool, ...] = ()  # that the answers were selected from; none for labels

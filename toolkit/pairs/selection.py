@@ -71,7 +71,7 @@ def _pick(pools: Sequence[Pool], rank: Callable[[float], float]) -> Picks:
     by_prompt = {prompt: _pick_one(prompt, pools, rank) for prompt in prompts}
     # rank(1.0) is 1 for the best and -1 for the worst
     asked = content_id("picks", [rank(1.0), *(pool.asked for pool in pools)])
-    return Picks(judges.pop(), by_prompt, any(pool.planned for pool in pools), asked)
+    return Picks(judges.pop(), by_prompt, any(pool.planned for pool in pools), asked, tuple(pools))
 
 
 def _pick_one(prompt: str, pools: Sequence[Pool], rank: Callable[[float], float]) -> Scored | None:

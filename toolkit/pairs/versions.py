@@ -220,7 +220,7 @@ def delete(store: Store, reference: str, launch: str, *, reason: str = "", force
         for child in store.query("SELECT * FROM pair_set WHERE base = ?", [version.id]):
             _make_whole(store, Version(**child))
         store.insert("pair_set_deleted", [row])
-        for table in ("pair_set_change", "dropped", "rejected_row", "tag"):
+        for table in ("pair_set_change", "dropped", "rejected_row", "tag", "selection"):
             store.query(f"DELETE FROM {table} WHERE pair_set = ?", [version.id])
         store.query("DELETE FROM pair_set WHERE id = ?", [version.id])
         store.query("DELETE FROM pair WHERE id NOT IN (SELECT pair FROM pair_set_change)")

@@ -17,12 +17,18 @@ from toolkit.store.database import Store
 from toolkit.trust.paths import check_name
 from toolkit.trust.safe_files import write_files
 
+CHANCE = (
+    "The best of several answers scores above the worst of them even where scores are noise. 'gap by chance' is what "
+    "the same rule gives when roles are permuted among the scored answers to each prompt; 'p roles' is the probability "
+    "of pools as different as these, or more, if roles made no difference. In 'gap all' a prompt without a pair is 0."
+)
+
 
 def report_run(store: Store, launch: Launch, folder: Path) -> Path:
     """Write the report of this launch's run, show its short form, and return its path."""
     path = write_report(store, launch, folder)
     shown = run_tables(store, launch.id)
-    print(f"\n{shown[0].text()}\n\n{shown[1].text()}\n\n{_next_steps(store, launch, path)}")
+    print("", *(part.text() + "\n" for part in shown[:3]), CHANCE + "\n", _next_steps(store, launch, path), sep="\n")
     return path
 
 
@@ -37,6 +43,7 @@ def run_tables(store: Store, launch: str) -> list[Table]:
     """Every table of the report of the run that this launch belongs to."""
     return [
         table("What happened", store.named("run_iterations", launch=launch)),
+        table("What chance gives", store.named("run_chance", launch=launch)),
         table("Training", store.named("run_trainings", launch=launch)),
         table("Verdicts", store.named("run_verdicts", launch=launch)),
         table("Answers", store.named("run_answers", launch=launch)),
@@ -81,6 +88,7 @@ def _head(launch: Launch) -> str:
 
 def _limits() -> str:
     return (
+        f"{CHANCE}\n\n"
         "Scores of different iterations come from different judges (each M_i judges its own iteration), so they are no "
         "common scale: a gap that moves may be the judge moving.\n"
     )

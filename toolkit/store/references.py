@@ -29,7 +29,8 @@ REFERENCES = {
     "rubric": "judgment.rubric comparison.rubric",
     "pair": "pair_set_change.pair",
     "pair_set": "pair_set_change.pair_set pair_set.base tag.pair_set",
-    VERSIONS: "pair_set.parent training.pair_set control.pair_set summary.pair_set change.before change.after",
+    VERSIONS: "pair_set.parent training.pair_set control.pair_set summary.pair_set change.before change.after "
+    "selection.pair_set",
     "(SELECT id FROM pair_set UNION ALL SELECT '')": "rejected_row.pair_set",  # '': of an import of scores alone
     "demonstration_set": "demonstration.demonstration_set training.demonstration_set",
     "training": "model.training training_step.training",
@@ -38,7 +39,8 @@ REFERENCES = {
     ASKED: "dropped.prompt",
     "launch": "prompt.launch model.launch response.launch rubric.launch judgment.launch comparison.launch pair.launch "
     "pair_set.launch pair_set_deleted.launch tag.launch rejected_row.launch demonstration_set.launch training.launch "
-    "step.launch score.launch item.launch metric.launch control.launch summary.launch change.launch",
+    "step.launch score.launch item.launch metric.launch control.launch summary.launch change.launch "
+    "selection.launch",
 }
 
 

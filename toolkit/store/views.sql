@@ -124,6 +124,12 @@ SELECT t.model, t.pair_set, t.demonstration_set, s.* FROM training_step s JOIN t
 
 -- One row per pair set: how far apart its sides are, and whose answers they are. Means are taken in the order of what
 -- they are taken of: rows come in any order, and a sum of floats depends on it in its last digits.
+-- The newest measurement of what each set's selection gives by chance. yield: pairs per prompt.
+CREATE OR REPLACE VIEW selections AS
+SELECT x.* EXCLUDE (launch), x.pairs / nullif(x.prompts, 0) AS yield
+FROM selection x JOIN launch l ON l.id = x.launch
+QUALIFY row_number() OVER (PARTITION BY x.pair_set ORDER BY l.position DESC, l.started DESC, x.content) = 1;
+
 CREATE OR REPLACE VIEW iterations AS
 SELECT
     pair_set, phase, iteration, count(*) AS pairs,

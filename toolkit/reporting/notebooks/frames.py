@@ -21,10 +21,12 @@ from toolkit.store.serving import DEFAULT, open_reader
 _SETS = "SELECT iteration, phase, pair_set, position FROM run_sets WHERE run = {run} ORDER BY iteration, position"
 _ALL_SETS = """
 SELECT coalesce(r.run, s.run, '-') AS run, p.pair_set AS "set", p.iteration, count(*) AS pairs, count(p.gap) AS scored,
-    avg(p.gap ORDER BY p.gap) AS gap, avg(p.chosen_score ORDER BY p.chosen_score) AS "chosen score",
+    avg(p.gap ORDER BY p.gap) AS gap, any_value(c.gap_chance) AS "gap by chance", any_value(c.p_roles) AS "p roles",
+    avg(p.chosen_score ORDER BY p.chosen_score) AS "chosen score",
     avg(p.rejected_score ORDER BY p.rejected_score) AS "rejected score",
     avg(p.chosen_characters - p.rejected_characters) AS "length gap"
 FROM pairs p JOIN pair_sets s ON s.id = p.pair_set LEFT JOIN run_sets r ON r.pair_set = p.pair_set
+LEFT JOIN selections c ON c.pair_set = p.pair_set
 GROUP BY ALL ORDER BY ALL
 """
 _PARTS = """

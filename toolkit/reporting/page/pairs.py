@@ -21,10 +21,19 @@ from toolkit.reporting.page.parts import (
     listed,
     quoted,
 )  # fmt: skip
+from toolkit.reporting.run_report import CHANCE
 from toolkit.reporting.tables import show
 
 BINS = 12  # about so many
 TEXT = 4000  # characters of an answer or a reply on the page; the store has all of them
+LEVEL = 0.05
+_CHANCE = """SELECT DISTINCT
+    s.run, s.iteration, s.pair_set AS "set", c.pairs, c.yield, c.gap, c.gap_chance AS "gap by chance",
+    c.gap_all AS "gap all", c.gap_all_chance AS "gap all by chance", c.p_roles AS "p roles",
+    c.future AS "by future", c.future_chance AS "future by chance", c.p_future AS "p future",
+    c.past AS "by past", c.past_chance AS "past by chance", c.p_past AS "p past", c.permutations, c.reason
+FROM run_sets s JOIN selections c ON c.pair_set = s.pair_set
+WHERE s.run IN ({runs}) ORDER BY s.run, s.iteration, s.pair_set"""
 _RANGE = "SELECT min(value) AS low, max(value) AS high FROM ({values}) WHERE isfinite(value)"
 _GAPS = 'SELECT pair_set AS "set", control, gap AS value FROM compared WHERE pair_set IN ({sets})'
 _NORMS = """SELECT m.pair_set AS "set", m.control, m.value FROM metrics m
@@ -78,6 +87,27 @@ JOIN judgment j ON j.response IN (x.chosen, x.rejected) AND j.judge = x.judge
 JOIN model m ON m.id = j.judge
 WHERE x.id IN ({pairs}) ORDER BY ALL"""
 _FINISH = {"length": ", cut at the most tokens allowed"}
+
+
+def chance(scope: Scope) -> Section:
+    """The gap and the roles of every set beside what permuted roles give."""
+    table = ask(scope.store, "Gaps and roles with their chance values", _CHANCE.format(runs=listed(scope.runs)))
+    if not table.rows:
+        nothing = "No set of these runs has a chance value: they were made by an older version. Run the recipe again: "
+        return Section("The gap and chance", (f"{nothing}nothing is generated anew, and the values are added.",))
+    return Section("The gap and chance", (CHANCE, _significant(table.rows)), asked=(replace(table.asked, open=True),))
+
+
+def _significant(rows: Sequence[Mapping[str, Any]]) -> str:
+    """How many of the tests reach 0.05, against how many do by chance."""
+    tests = [row[name] for row in rows for name in ("p roles", "p future", "p past") if row[name] is not None]
+    low = sum(p <= LEVEL for p in tests)
+    if not tests:
+        return "All answers of each set come from one role, so no test compares roles."
+    return (
+        f"{low} of {len(tests)} p-values are at most {LEVEL:g}; about {LEVEL * len(tests):.1g} would be without any "
+        "difference between roles. They are not corrected for their number."
+    )
 
 
 def distributions(scope: Scope) -> Section:

@@ -16,7 +16,7 @@ from toolkit.reporting.page.appendix import appendix, evaluation
 from toolkit.reporting.page.as_html import as_html
 from toolkit.reporting.page.as_markdown import as_markdown
 from toolkit.reporting.page.curves import curves
-from toolkit.reporting.page.pairs import distributions, examples, yields
+from toolkit.reporting.page.pairs import chance, distributions, examples, yields
 from toolkit.reporting.page.parts import Page, Scope, Section, ask, quoted
 from toolkit.reporting.page.training import training
 from toolkit.reporting.run_report import made_by
@@ -61,7 +61,7 @@ def run_page(store: Store, run: str, against: Sequence[str] = ()) -> Page:
             raise InputError(f"no run is called {name!r}", where=store.path, remedy=remedy)
     others = against or [row["run"] for row in store.query(_LIKE.format(run=quoted(run)))]
     scope = Scope(store, run, tuple(dict.fromkeys(one for one in others if one != run)), _sets(store, run))
-    parts = (curves, distributions, yields, training, examples, evaluation, appendix)
+    parts = (chance, curves, distributions, yields, training, examples, evaluation, appendix)
     sections = (_measured(scope), *(part(scope) for part in parts))
     return Page(run, verdict(store, run), _facts(scope), sections)
 

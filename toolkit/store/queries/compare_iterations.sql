@@ -1,11 +1,15 @@
--- Recipes side by side, by iteration and set: pairs, gap, whose answers, lengths, and the model each set trained.
+-- Recipes side by side, by iteration and set: pairs, gap and roles with chance values, lengths, the model it trained.
 SELECT
-    l.run AS recipe, s.iteration, s.subject AS "set", i.pairs, i.chosen_score AS chosen, i.rejected_score AS rejected,
-    i.gap, i.chosen_by_future AS "by future", i.rejected_by_past AS "by past",
+    l.run AS recipe, s.iteration, s.subject AS "set", i.pairs, c.yield, i.gap, c.gap_chance AS "gap by chance",
+    c.gap_all AS "gap all", c.gap_all_chance AS "gap all by chance", c.p_roles AS "p roles",
+    i.chosen_by_future AS "by future", c.future_chance AS "future by chance", c.p_future AS "p future",
+    i.rejected_by_past AS "by past", c.past_chance AS "past by chance", c.p_past AS "p past",
+    i.chosen_score AS chosen, i.rejected_score AS rejected,
     i.chosen_characters AS "chosen length", i.rejected_characters AS "rejected length", t.stats->>'name' AS model
 FROM step s
 JOIN launch l ON l.id = s.launch
 JOIN iterations i ON i.pair_set = s.subject
+LEFT JOIN selections c ON c.pair_set = s.subject
 LEFT JOIN step t ON t.launch = s.launch AND t.stage = 'train' AND t.position = (
     SELECT min(n.position) FROM step n WHERE n.launch = s.launch AND n.stage = 'train' AND n.position > s.position
 )
