@@ -1,5 +1,5 @@
 -- The rows of a store as migration 0002 knew it: the store of 0001.sql, migrated by the toolkit of that time.
-INSERT INTO launch VALUES ('20261124T232643-2727d533', 'first', '2026-11-24 23:26:43.429622+00:00', '{}', 'b54cdc29ffcc883c4770fceb65ffd995120e57cd', '{}', '{}', '{}', '');
+INSERT INTO launch VALUES ('20261124T232643-2727d533', 'first', '2026-11-24 23:26:43.429622+00:00', '{}', 'b54cdc29ffcc883c4770fceb65ffd995120e57cd', '[]', '{}', '{}', '');
 INSERT INTO prompt VALUES ('02ca6a3521f8d6b72b4b7a7c', 'what is three?', 'prompts.txt:3', '20261124T232643-2727d533', '[]');
 INSERT INTO prompt VALUES ('798b133c7248fd5a569341b7', 'what is two?', 'prompts.txt:2', '20261124T232643-2727d533', '[]');
 INSERT INTO prompt VALUES ('889d6556c74f28bd7f424c9a', 'what is one?', 'prompts.txt:1', '20261124T232643-2727d533', '[]');
