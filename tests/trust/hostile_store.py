@@ -157,6 +157,7 @@ DOOR: Mapping[str, Lie] = {
     "migrations forged": Lie(("DELETE FROM migration WHERE number = 2",), "migration"),
 }  # fmt: skip
 _SCORED = "(SELECT min(j.id) FROM judgment j JOIN pair p ON p.chosen = j.response WHERE j.status = 'scored')"
+_OF_SETS = ("pair_set_change", "training", "dropped")
 ROWS: Mapping[str, Lie] = {
     "verdict's score": Lie((f"UPDATE judgment SET score = 5 - score / 2 WHERE id = {_SCORED}",), "judgment"),
     "verdict's reply": Lie((f"UPDATE judgment SET reply = 'Score: 1' WHERE id = {_SCORED}",), "judgment"),
@@ -197,6 +198,13 @@ ROWS: Mapping[str, Lie] = {
         ("UPDATE training SET settings = '{\"beta\": 9,' || (settings::VARCHAR)[2:]",), "cannot be read"
     ),
     "a key twice in a note": Lie(('UPDATE step SET stats = \'{"name": "M_9", "name": "M_1"}\'',), "its stats"),
+    "a version number that leaves no next": Lie(
+        (
+            "UPDATE pair_set SET id = 'guided@2147483647', version = 2147483647 WHERE id = 'guided@1'",
+            *(f"UPDATE {table} SET pair_set = 'guided@2147483647' WHERE pair_set = 'guided@1'" for table in _OF_SETS),
+        ),
+        "nobody counted to",
+    ),
     "training's settings": Lie(("UPDATE training SET settings = '{\"beta\": 9}'",), "training"),
 }
 

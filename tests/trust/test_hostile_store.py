@@ -266,5 +266,7 @@ def test_a_plain_name_is_refused_where_a_merge_brought_a_newer_version(honest: P
     told = run("pairs guided", honest)
     assert told.exit_code == 3
     assert "guided@1, made here, or guided@2, merged from another store" in told.stderr
+    dated = run("pairs guided@2999-01-01", honest)
+    assert dated.exit_code == 3 and "merged from another store" in dated.stderr
     assert run("pairs guided@1", honest).exit_code == run("pairs guided@2", honest).exit_code == 0
     assert run("pairs anchored", honest).exit_code == 0

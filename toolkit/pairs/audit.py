@@ -41,6 +41,7 @@ from toolkit.store.references import lost_references
 from toolkit.store.rows import read_json, table_of
 
 UNREADABLE = (AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RecursionError)
+LAST_VERSION = 1_000_000
 NAMED = 5  # rows that a refusal names
 SHAPES: Mapping[tuple[str, str], type[Any]] = {
     ("launch", "recipe"): dict,
@@ -248,8 +249,11 @@ def _check_sets(store: Store, contents: Mapping[str, str], result: Audit) -> Non
             result.add("pair_set", pair_set, f"both adds and removes the pair {pair}")
     rows = list(store.stream("SELECT id, name, version, base, fingerprint, size FROM main.pair_set ORDER BY id"))
     bases = {id: base for id, _, _, base, _, _ in rows}
+    for id, version in store.stream("SELECT id, version FROM main.pair_set_deleted"):
+        result.add("pair_set_deleted", id, _number_problem(version))
     for id, name, version, _, stored, size in rows:
         result.add("pair_set", id, "" if id == f"{name}@{version}" else f"is called {name}@{version}")
+        result.add("pair_set", id, _number_problem(version))
         members: set[str] = set()
         for link in _chain(id, bases, result):
             members |= {pair for pair, added in changes.get(link, {}).items() if added}
@@ -260,6 +264,11 @@ def _check_sets(store: Store, contents: Mapping[str, str], result: Audit) -> Non
                 "pair_set", id, f"has drifted: {len(members)} pairs with fingerprint {computed}, frozen were {size} "
                 f"with {stored}",
             )  # fmt: skip
+
+
+def _number_problem(version: int) -> str:
+    """Versions are counted. From the largest that the column holds, the next could not be."""
+    return "" if 1 <= version <= LAST_VERSION else f"has the version number {version}, which nobody counted to"
 
 
 def _chain(id: str, bases: Mapping[str, str | None], result: Audit) -> list[str]:
