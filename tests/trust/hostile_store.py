@@ -74,6 +74,30 @@ def _raise_scores(db: duckdb.DuckDBPyConnection) -> None:
         db.execute("UPDATE pair_set SET fingerprint = ? WHERE id = ?", [print_of, version])
 
 
+def _cross_prompts(db: duckdb.DuckDBPyConnection) -> None:
+    """In a pair the better answer is one to another prompt; what follows from it is computed again."""
+    ((old, prompt, judge, role),) = db.execute("SELECT id, prompt, judge, chosen_role FROM pair LIMIT 1").fetchall()
+    sql = (
+        "SELECT r.id, r.text, j.score FROM response r JOIN judgment j ON j.response = r.id "
+        "WHERE r.prompt <> ? AND j.judge = ? AND r.role = ? AND j.score IS NOT NULL ORDER BY j.score DESC LIMIT 1"
+    )
+    ((chosen, text, score),) = db.execute(sql, [prompt, judge, role]).fetchall()
+    db.execute("UPDATE pair SET chosen = ?, chosen_score = ? WHERE id = ?", [chosen, score, old])
+    columns = table_of(Pair).columns
+    (row,) = db.execute(f"SELECT {', '.join(columns)} FROM pair WHERE id = ?", [old]).fetchall()
+    values = dict(zip(columns, row, strict=True))
+    (rejected,) = db.execute("SELECT text FROM response WHERE id = ?", [values["rejected"]]).fetchall()[0]
+    scores, roles = (score, values["rejected_score"]), (values["chosen_role"], values["rejected_role"])
+    pair = Pair(**values | {"content": pair_content(prompt, (text, rejected), scores, roles)})
+    db.execute("UPDATE pair SET id = ?, content = ? WHERE id = ?", [pair.id, pair.content, old])
+    db.execute("UPDATE pair_set_change SET pair = ? WHERE pair = ?", [pair.id, old])
+    for (version,) in db.execute("SELECT id FROM pair_set").fetchall():
+        sql = "SELECT p.content FROM members(?) m JOIN pair p ON p.id = m.pair"
+        print_of = fingerprint(row[0] for row in db.execute(sql, [version]).fetchall())
+        db.execute("UPDATE training SET data = ? WHERE pair_set = ?", [print_of, version])
+        db.execute("UPDATE pair_set SET fingerprint = ? WHERE id = ?", [print_of, version])
+
+
 DOOR: Mapping[str, Lie] = {
     "avg raised by 5": Lie((SCORES,), "macro avg"),
     "sum and round_even": Lie(
@@ -133,6 +157,7 @@ DOOR: Mapping[str, Lie] = {
     "migrations forged": Lie(("DELETE FROM migration WHERE number = 2",), "migration"),
 }  # fmt: skip
 _SCORED = "(SELECT min(j.id) FROM judgment j JOIN pair p ON p.chosen = j.response WHERE j.status = 'scored')"
+_OF_SETS = ("pair_set_change", "training", "dropped")
 ROWS: Mapping[str, Lie] = {
     "verdict's score": Lie((f"UPDATE judgment SET score = 5 - score / 2 WHERE id = {_SCORED}",), "judgment"),
     "verdict's reply": Lie((f"UPDATE judgment SET reply = 'Score: 1' WHERE id = {_SCORED}",), "judgment"),
@@ -161,6 +186,25 @@ ROWS: Mapping[str, Lie] = {
     ),
     "bases in a circle": Lie(("UPDATE pair_set SET base = 'guided@1' WHERE id = 'guided@1'",), "guided@1"),
     "lost reference": Lie(("DELETE FROM response WHERE id = (SELECT min(chosen) FROM pair)",), "point nowhere"),
+    "answer to another prompt": Lie((_cross_prompts,), "another prompt"),
+    "training's set": Lie(
+        ("UPDATE training SET pair_set = 'anchored@1' WHERE pair_set = 'guided@1'",), "another finger"
+    ),
+    "training's model": Lie(
+        ("UPDATE training SET model = (SELECT max(model) FROM training)",), "another training made"
+    ),
+    "model's parent": Lie(("UPDATE model SET parent = id WHERE training IS NOT NULL",), "another parent"),
+    "a key twice in settings": Lie(
+        ("UPDATE training SET settings = '{\"beta\": 9,' || (settings::VARCHAR)[2:]",), "cannot be read"
+    ),
+    "a key twice in a note": Lie(('UPDATE step SET stats = \'{"name": "M_9", "name": "M_1"}\'',), "its stats"),
+    "a version number that leaves no next": Lie(
+        (
+            "UPDATE pair_set SET id = 'guided@2147483647', version = 2147483647 WHERE id = 'guided@1'",
+            *(f"UPDATE {table} SET pair_set = 'guided@2147483647' WHERE pair_set = 'guided@1'" for table in _OF_SETS),
+        ),
+        "nobody counted to",
+    ),
     "training's settings": Lie(("UPDATE training SET settings = '{\"beta\": 9}'",), "training"),
 }
 

@@ -266,5 +266,25 @@ def test_a_plain_name_is_refused_where_a_merge_brought_a_newer_version(honest: P
     told = run("pairs guided", honest)
     assert told.exit_code == 3
     assert "guided@1, made here, or guided@2, merged from another store" in told.stderr
+    dated = run("pairs guided@2999-01-01", honest)
+    assert dated.exit_code == 3 and "merged from another store" in dated.stderr
     assert run("pairs guided@1", honest).exit_code == run("pairs guided@2", honest).exit_code == 0
     assert run("pairs anchored", honest).exit_code == 0
+
+
+# Rows that say more about what the user's own store holds, in a copy of it that a stranger sends back.
+ADDED = {
+    "step": "INSERT INTO step BY NAME SELECT * REPLACE (position + 100 AS position) FROM step",
+    "dropped": "INSERT INTO dropped SELECT s.id, 'selection', p.id, NULL, 'tie', '', '' FROM pair_set s, prompt p",
+    "gate's drops": "INSERT INTO dropped SELECT s.id, 'gate', p.id, NULL, 'cut', '', 'no training' "
+    "FROM pair_set s, prompt p",
+    "training_step": "INSERT INTO training_step SELECT id, 999, 'loss', 0.0 FROM training",
+    "rejected_row": "INSERT INTO rejected_row SELECT id, 'f:1', 'no_prompt', '', '', launch FROM pair_set",
+}
+
+
+def test_a_merge_adds_nothing_to_launches_sets_and_trainings_of_the_store(
+    honest: Path, copies: Callable[[Lie], Path]
+) -> None:
+    for name, statement in ADDED.items():
+        assert merge([copies(Lie((statement,), ""))], honest) == {}, name

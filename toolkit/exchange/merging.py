@@ -5,7 +5,8 @@ nothing at all is written. So workers that answered and judged disjoint prompts 
 again changes nothing. Rows keep the launch that made them; it is never the newest launch here, whatever its date.
 
 A source is data of somebody else until it was checked: its catalog at the door, then every id, text, fingerprint,
-verdict and reference (audit.py). What contradicts itself is refused by name before anything is written.
+verdict and reference (audit.py). What contradicts itself is refused by name before anything is written. Nor does a
+source add to what is known here (`KNOWN`): steps of a launch of this store's own, drops of a set, steps of a training.
 
 Left out: checkpoints, which lie beside their store (`missing_checkpoints` tells which to copy), and renaming: sets that
 two workers both called anchored@1 are a conflict, so pair after merging.
@@ -32,7 +33,22 @@ ASIDE = {
     "training": {"seconds"},
     "training_step": {"value"},  # seconds among them; what a training gave is compared as its model
 }
+_NOTED = {
+    "known_launches": "SELECT id FROM launch WHERE position > 0",
+    "known_sets": "SELECT id FROM pair_set UNION ALL SELECT id FROM demonstration_set",
+    "known_trainings": "SELECT id FROM training",
+}
 MERGED = ("launch", "position")  # 0: not begun here
+# Which of a table's rows say more about what this store knew before, so that they are left out.
+KNOWN = {
+    "step": "launch IN (FROM known_launches)",
+    "training_step": "training IN (FROM known_trainings)",
+    "rejected_row": "pair_set IN (FROM known_sets)",
+    "pair_set_change": "pair_set IN (FROM known_sets)",  # it may be stored as another change than here
+    # A training that is new here brings what its gate dropped of a known set.
+    "dropped": "pair_set IN (FROM known_sets) AND (training IN (FROM known_trainings) "
+    "OR training NOT IN (SELECT id FROM training))",
+}
 _LATER = ("pair_set_change", "dropped")  # they have no key, and belong to a set
 
 
@@ -61,10 +77,11 @@ def merge(sources: Sequence[Path], into: Path) -> dict[str, int]:
         for source in sources:
             with Store(source, read_only=True) as other:
                 _refuse_contradictions(other)
-                store.query("CREATE OR REPLACE TEMP TABLE known_sets AS SELECT id FROM pair_set")
+                _note_known(store)
                 for table in tables:
                     added[table.name] = added.get(table.name, 0) + _merge_table(store, other, table)
-        store.query("DROP TABLE IF EXISTS known_sets")
+        for name in _NOTED:
+            store.query(f"DROP TABLE IF EXISTS {name}")
         _check_deleted(store, into)
     return {name: count for name, count in added.items() if count}
 
@@ -74,6 +91,11 @@ def missing_checkpoints(path: Path) -> list[str]:
     with Store(path, read_only=True) as store:
         rows = store.query("SELECT DISTINCT path FROM model WHERE training IS NOT NULL ORDER BY path")
     return [row["path"] for row in rows if not (path.parent / row["path"]).exists()]
+
+
+def _note_known(store: Store) -> None:
+    for name, ids in _NOTED.items():
+        store.query(f"CREATE OR REPLACE TEMP TABLE {name} AS {ids}")
 
 
 def _refuse_contradictions(other: Store) -> None:
@@ -113,14 +135,12 @@ def _merge_table(store: Store, other: Store, table: Table) -> int:
 
 
 def _insertion(table: Table, columns: str) -> str:
-    """A row with a key is left alone where it is known, one without where an equal one is. A known set may be stored as
-    another change than here, so its members are not mixed."""
-    into = f"INSERT INTO {table.name} ({columns}) SELECT {columns} FROM incoming"
-    if table.key:
-        return f"{into} ON CONFLICT DO NOTHING"
-    if table.name == "pair_set_change":
-        return f"{into} WHERE pair_set NOT IN (FROM known_sets)"
-    return f"{into} EXCEPT SELECT {columns} FROM {table.name}"
+    """A row with a key is left alone where it is known, one without where an equal one is."""
+    new = f"SELECT {columns} FROM incoming"
+    if table.name in KNOWN:
+        new += f" WHERE NOT ({KNOWN[table.name]})"
+    into = f"INSERT INTO {table.name} ({columns}) {new}"
+    return f"{into} ON CONFLICT DO NOTHING" if table.key else f"{into} EXCEPT SELECT {columns} FROM {table.name}"
 
 
 def _refuse_conflicts(store: Store, other: Store, table: Table) -> None:

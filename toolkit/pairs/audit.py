@@ -10,7 +10,6 @@ fingerprint that was published elsewhere shows that.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -39,9 +38,10 @@ from toolkit.records import (
 )  # fmt: skip
 from toolkit.store.database import Store
 from toolkit.store.references import lost_references
-from toolkit.store.rows import table_of
+from toolkit.store.rows import read_json, table_of
 
 UNREADABLE = (AttributeError, LookupError, TypeError, ValueError, ArithmeticError, RecursionError)
+LAST_VERSION = 1_000_000
 NAMED = 5  # rows that a refusal names
 SHAPES: Mapping[tuple[str, str], type[Any]] = {
     ("launch", "recipe"): dict,
@@ -54,8 +54,10 @@ SHAPES: Mapping[tuple[str, str], type[Any]] = {
 JSON_NAMES: Mapping[type[Any], str] = {dict: "object", list: "array"}
 KINDS = (Prompt, Model, Response, Judgment, Comparison, Pair, Training, Score, Item, Metric, Summary, Change)
 WITHOUT_VERDICTS = "scores of pairs' sides of which the store holds no verdict of the pair's judge"
+OLD_PRINT = "trainings on a fingerprint that no set of the store has; the first two schemas had other fingerprints"
 _PAIRS = """
-SELECT x.id, x.prompt, c.text, r.text, x.chosen_score, x.rejected_score, x.chosen_role, x.rejected_role, x.content
+SELECT x.id, x.prompt, c.text, r.text, x.chosen_score, x.rejected_score, x.chosen_role, x.rejected_role, x.content,
+    c.prompt, r.prompt
 FROM main.pair x LEFT JOIN main.response c ON c.id = x.chosen LEFT JOIN main.response r ON r.id = x.rejected
 """
 _SIDES = """
@@ -71,6 +73,21 @@ SELECT c.pair_set, x.chosen_score, x.rejected_score, x.chosen_role, x.rejected_r
 FROM main.pair_set s JOIN main.pair_set_change c ON c.pair_set = s.id AND c.added JOIN main.pair x ON x.id = c.pair
 WHERE s.base IS NULL
 """
+_COMPARED = """
+SELECT x.id, a.prompt, b.prompt
+FROM main.comparison x JOIN main.response a ON a.id = x.first JOIN main.response b ON b.id = x.second
+"""
+_TRAININGS = """
+SELECT t.id, t.data, t.parent, m.training, m.parent, s.fingerprint, x.fingerprint, d.fingerprint
+FROM main.training t LEFT JOIN main.model m ON m.id = t.model LEFT JOIN main.pair_set s ON s.id = t.pair_set
+LEFT JOIN main.pair_set_deleted x ON x.id = t.pair_set
+LEFT JOIN main.demonstration_set d ON d.id = t.demonstration_set
+"""
+_PRINTS = """
+SELECT fingerprint FROM main.pair_set UNION SELECT fingerprint FROM main.pair_set_deleted
+UNION SELECT fingerprint FROM main.demonstration_set
+"""
+_MADE = "SELECT m.id, t.id, t.model FROM main.model m JOIN main.training t ON t.id = m.training"
 _DEMONSTRATED = """
 SELECT d.demonstration_set, r.prompt, r.text
 FROM main.demonstration d JOIN main.response r ON r.id = d.response
@@ -106,8 +123,10 @@ def audit(store: Store) -> Audit:
     for kind in KINDS:
         _check_records(store, kind, rubrics, result)
     contents = _contents(store, result)
+    _check_comparisons(store, result)
     _check_pair_scores(store, result)
     _check_selections(store, result)
+    _check_trainings(store, result)
     _check_sets(store, contents, result)
     _check_demonstrations(store, result)
     return result
@@ -127,7 +146,7 @@ def _check_json(store: Store, result: Audit) -> None:
         id = "launch" if table == "step" else "id"
         for key, text in store.stream(f"SELECT {id}, {column}::VARCHAR FROM main.{table}"):
             try:
-                fits = isinstance(json.loads(text), shape)
+                fits = isinstance(read_json(text), shape)
             except UNREADABLE:
                 fits = False
             result.add(table, key, "" if fits else f"its {column} is not a JSON {JSON_NAMES[shape]}")
@@ -137,8 +156,8 @@ def _rubrics(store: Store, result: Audit) -> dict[str, Rubric | PairRubric]:
     rubrics: dict[str, Rubric | PairRubric] = {}
     for id, name, body in store.stream("SELECT id, name, body FROM main.rubric"):
         try:
-            rubric = rubric_of(name, json.loads(body))
-            known = content_id(type(rubric).__name__, json.loads(body))
+            rubric = rubric_of(name, read_json(body))
+            known = content_id(type(rubric).__name__, read_json(body))
         except UNREADABLE:
             result.add("rubric", id, "is not a rubric")
             continue
@@ -167,7 +186,9 @@ def _check_records(store: Store, kind: type[Record], rubrics: Mapping[str, Any],
 def _contents(store: Store, result: Audit) -> dict[str, str]:
     """Pair -> its content, from its texts."""
     contents: dict[str, str] = {}
-    for id, prompt, chosen, rejected, high, low, chosen_role, rejected_role, stored in store.stream(_PAIRS):
+    for id, prompt, chosen, rejected, high, low, chosen_role, rejected_role, stored, *asked in store.stream(_PAIRS):
+        if any(other not in (None, prompt) for other in asked):
+            result.add("pair", id, "holds an answer to another prompt")
         if chosen is None or rejected is None:  # the references say so
             contents[id] = stored
             continue
@@ -181,6 +202,26 @@ def _contents(store: Store, result: Audit) -> dict[str, str]:
             "pair", id, "" if contents[id] == stored else f"its texts and scores have the content {contents[id]}"
         )
     return contents
+
+
+def _check_comparisons(store: Store, result: Audit) -> None:
+    for id, first, second in store.stream(_COMPARED):
+        result.add("comparison", id, "" if first == second else "compares answers to two prompts")
+
+
+def _check_trainings(store: Store, result: Audit) -> None:
+    """A training, the set that it learned from and the model that it made name each other."""
+    everywhere = {row[0] for row in store.stream(_PRINTS)}
+    for id, data, parent, made_by, made_from, *known in store.stream(_TRAININGS):
+        prints = [found for found in known if found is not None]
+        if prints and data not in prints and data in everywhere:
+            result.add("training", id, "names a set with another fingerprint than it learned from")
+        elif prints and data not in prints:
+            result.unchecked[OLD_PRINT] += 1
+        result.add("training", id, "" if made_by == id else "names a model that another training made, or none")
+        result.add("training", id, "" if made_by != id or made_from == parent else "names a model of another parent")
+    for id, training, model in store.stream(_MADE):
+        result.add("model", id, "" if model == id else f"names the training {training}, which made {model}")
 
 
 def _check_pair_scores(store: Store, result: Audit) -> None:
@@ -229,8 +270,11 @@ def _check_sets(store: Store, contents: Mapping[str, str], result: Audit) -> Non
             result.add("pair_set", pair_set, f"both adds and removes the pair {pair}")
     rows = list(store.stream("SELECT id, name, version, base, fingerprint, size FROM main.pair_set ORDER BY id"))
     bases = {id: base for id, _, _, base, _, _ in rows}
+    for id, version in store.stream("SELECT id, version FROM main.pair_set_deleted"):
+        result.add("pair_set_deleted", id, _number_problem(version))
     for id, name, version, _, stored, size in rows:
         result.add("pair_set", id, "" if id == f"{name}@{version}" else f"is called {name}@{version}")
+        result.add("pair_set", id, _number_problem(version))
         members: set[str] = set()
         for link in _chain(id, bases, result):
             members |= {pair for pair, added in changes.get(link, {}).items() if added}
@@ -241,6 +285,11 @@ def _check_sets(store: Store, contents: Mapping[str, str], result: Audit) -> Non
                 "pair_set", id, f"has drifted: {len(members)} pairs with fingerprint {computed}, frozen were {size} "
                 f"with {stored}",
             )  # fmt: skip
+
+
+def _number_problem(version: int) -> str:
+    """Versions are counted. From the largest that the column holds, the next could not be."""
+    return "" if 1 <= version <= LAST_VERSION else f"has the version number {version}, which nobody counted to"
 
 
 def _chain(id: str, bases: Mapping[str, str | None], result: Audit) -> list[str]:

@@ -114,7 +114,9 @@ def resolve(store: Store, reference: str) -> Version:
     if which.isdecimal():
         found = [version for version in known if version.version == int(which)]
     else:
-        found = _tagged(store, known, which) or _as_of(known, which)
+        found = _tagged(store, known, which)
+        if not found and (dated := _as_of(known, which)):
+            return _newest_of(store, dated, reference)
     if not found:
         raise InputError(_deleted(store, reference) or f"no version {which!r} of {name}", remedy=_offer(store, name))
     return found[-1]

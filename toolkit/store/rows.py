@@ -33,6 +33,18 @@ def table_of(kind: type[Any]) -> Table:
     return Table(kind, name, tuple(field.name for field in fields(kind) if field.init))
 
 
+def read_json(text: str) -> Any:
+    """JSON of a cell. Raises ValueError where a key stands twice: Python would take the last value, SQL the first."""
+    return json.loads(text, object_pairs_hook=_once)
+
+
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands twice")
+    return found
+
+
 def _write(value: Any) -> Any:
     return value.as_json() if isinstance(value, Sampling) else value
 
@@ -41,8 +53,8 @@ def _read(name: str, value: Any) -> Any:
     if name == "sampling" and value is None:
         return None
     if name == "history":
-        return tuple((role, content) for role, content in json.loads(value))
+        return tuple((role, content) for role, content in read_json(value))
     if name == "sampling":
-        data: Mapping[str, Any] = json.loads(value)
+        data: Mapping[str, Any] = read_json(value)
         return Sampling(float(data["temperature"]), float(data["top_p"]), int(data["max_tokens"]))
-    return json.loads(value) if name in ("settings", "found") else value
+    return read_json(value) if name in ("settings", "found") else value
