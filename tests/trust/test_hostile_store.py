@@ -169,7 +169,18 @@ def test_a_merged_launch_is_never_the_newest_whatever_its_date(honest: Path, tmp
     shutil.copy(honest, mine)
     with Store(stranger) as store:  # as another start of the same work
         store.query('UPDATE launch SET id = \'stranger\', recipe = \'{"iterations": 1, "model": "hostile"}\'')
-        for table in ("step", "prompt", "model", "response", "rubric", "judgment", "pair", "pair_set", "training"):
+        for table in (
+            "step",
+            "prompt",
+            "model",
+            "response",
+            "rubric",
+            "judgment",
+            "pair",
+            "pair_set",
+            "training",
+            "selection",
+        ):
             store.query(f"UPDATE {table} SET launch = 'stranger'")
     for run_name in ("test", "temporal_of_a_stranger"):
         date_ahead(stranger, run_name)
