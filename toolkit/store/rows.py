@@ -44,5 +44,5 @@ def _read(name: str, value: Any) -> Any:
         return tuple((role, content) for role, content in json.loads(value))
     if name == "sampling":
         data: Mapping[str, Any] = json.loads(value)
-        return Sampling(float(data["temperature"]), float(data["top_p"]), int(data["max_tokens"]))
+        return Sampling(float(data["temperature"]), float(data["top_p"]), int(data["max_tokens"]), data.get("min_mass"))
     return json.loads(value) if name in ("settings", "found") else value
