@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from toolkit.errors import RecipeError
-from toolkit.records import Sampling
+from toolkit.records import MIN_MASS, Sampling
 from toolkit.redaction import MASK, SECRET_NAME, secret_name
 from toolkit.trust.argument_secrets import refuse_secrets
 from toolkit.trust.consent import check_recipe
@@ -33,6 +33,8 @@ Rate = Annotated[float, Field(gt=0)]
 # A name that reaches a command line: by another sign it could become a flag, or bring a value, of its own.
 Option = Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*$")]
 Module = Annotated[str, Field(pattern=r"^\w[\w.\-]*$")]
+TRAINING_SEED = 42  # OpenRLHF's default; the trainer's seed of a recipe whose seed is 0
+SEEDS = 2**32  # numpy's seeds, which the trainer sets, are below it
 LearningRate = Rate | dict[Literal["bfloat16", "float16", "float32"], Rate]  # one, or one for each dtype
 
 
@@ -65,7 +67,7 @@ class Prompts(Section):
     )
     split: str = Field("train", description="split of a Hugging Face dataset")
     part_size: int = Field(4000, ge=1, description="prompts per iteration; the paper says 4,000 and 5,000")
-    seed: int = Field(0, description="shuffles the prompts before they are parted")
+    seed: int = Field(0, description="shuffles the prompts before they are parted; left out, the recipe's `seed`")
     duplicates: Literal["refuse", "drop"] = "refuse"
 
 
@@ -86,7 +88,8 @@ class Judge(Section):
     """Who scores answers, and how.
 
     method: "generated" samples a written verdict and parses its last score line; "expected" takes the mean score
-    under the token probabilities at the score position, one forward pass and no parsing; "reward" calls a function.
+    under the token probabilities at the score position, one forward pass and no parsing, before any justification is
+    written: it is another judge than "generated"; "reward" calls a function.
     """
 
     by: str = Field(
@@ -111,6 +114,13 @@ class Judge(Section):
         "drop_answer", description="what an answer without a readable verdict costs: itself, or its prompt"
     )
     max_unreadable: float = Field(0.5, ge=0, le=1, description="above this share of verdicts the run stops")
+    min_mass: float = Field(
+        MIN_MASS,
+        ge=0,
+        le=1,
+        description="method 'expected': least probability of all score tokens together; below it the verdict is "
+        "unreadable",
+    )
 
     @model_validator(mode="after")
     def fits(self) -> Judge:
@@ -129,7 +139,7 @@ class Judge(Section):
     @property
     def sampling(self) -> Sampling:
         if self.method == "expected":
-            return Sampling(1.0, 1.0, 1)
+            return Sampling(1.0, 1.0, 1, None if self.min_mass == MIN_MASS else self.min_mass)
         if self.method == "reward":
             return Sampling(0.0, 1.0, 0)
         return Sampling(self.temperature, self.top_p, self.max_tokens)
@@ -172,9 +182,11 @@ class Optimization(Section):
     max_prompt_length: int = Field(512, ge=1)
     warmup_ratio: float = Field(0.1, ge=0, le=1)
     scheduler: str = "cosine_with_min_lr"
-    min_lr_ratio: float = Field(0.1, ge=0, le=1)
+    min_lr_ratio: float = Field(
+        0.0, ge=0, le=1, description="the schedule's last rate as a share of learning_rate; 0 is a plain cosine"
+    )
     max_grad_norm: float = Field(1.0, gt=0)
-    seed: int = 42
+    seed: int = Field(TRAINING_SEED, description="order of the rows and dropout; left out, 42 + the recipe's `seed`")
 
 
 class Training(Optimization):
@@ -281,7 +293,9 @@ class Recipe(Section):
     name: str = "temporal"
     model: str = Field("smollm2-135m-instruct", description="the embedded model, a checkpoint directory or a hub id")
     iterations: int = Field(2, ge=1)
-    seed: int = Field(0, description="all sampling seeds derive from it")
+    seed: int = Field(
+        0, description="of prompts, answers, verdicts and training; prompts.seed and training.seed can be set apart"
+    )
     suite: str = Field("", description="suite file by which every kept model is measured (docs: Evaluate models)")
     trust_remote_code: bool = Field(False, description="runs code that lies beside a model's weights, as you")
     prompts: Prompts = Prompts()  # type: ignore[call-arg]
@@ -294,6 +308,17 @@ class Recipe(Section):
     lora: Lora = Lora()  # type: ignore[call-arg]
     engine: Engine = Engine()  # type: ignore[call-arg]
     trainer: Trainer = Trainer()  # type: ignore[call-arg]
+
+    @model_validator(mode="after")
+    def _seeds(self) -> Recipe:
+        """Sections without a seed of their own get the recipe's: another `seed` is another run in every part."""
+        trainer = (TRAINING_SEED + self.seed) % SEEDS
+        for name, seed in (("prompts", self.seed), ("sft", trainer), ("training", trainer)):
+            section = getattr(self, name)
+            if "seed" not in section.model_fields_set:
+                values = {**dict(section), "seed": seed}
+                self.__dict__[name] = type(section).model_construct(section.model_fields_set, **values)
+        return self
 
     def resolved(self) -> dict[str, Any]:
         """Every field with its value, as JSON."""

@@ -12,7 +12,7 @@ from toolkit.judgments.expected import expected_score
 from toolkit.judgments.reparse import TOO_SMALL, comparison_problem, rubric_of, unchecked, verdict_problem
 from toolkit.judgments.rubric import load_pair_rubric, load_rubric
 from toolkit.judgments.verdict import parse_verdict
-from toolkit.records import Comparison, Finish, Judgment, Sampling
+from toolkit.records import MIN_MASS, Comparison, Finish, Judgment, Sampling
 
 RUBRIC = load_rubric("additive")
 ASKED = Judgment("r", "j", RUBRIC.id, "generated", Sampling(1.0, 1.0, 8), 0, 1)
@@ -38,7 +38,7 @@ def test_expected_scores_agree_within_their_six_decimals_and_no_further() -> Non
         logprobs = {t: math.log(mass * w / sum(weights)) for t, w in zip(labels.values(), weights, strict=True)}
         expected = expected_score(logprobs, labels)
         stored = replace(
-            ASKED, method="expected", reply=expected.as_reply(), status="scored", score=expected.verdict.score
+            ASKED, method="expected", reply=expected.as_reply(), status="scored", score=expected.verdict().score
         )
         assert verdict_problem(stored, RUBRIC) == ""
         if mass > 1e-3:
@@ -46,6 +46,22 @@ def test_expected_scores_agree_within_their_six_decimals_and_no_further() -> Non
             assert "its reply says" in verdict_problem(replace(stored, score=(stored.score or 0) + 0.02), RUBRIC)
         assert mass > 1e-6 or unchecked(stored) == TOO_SMALL
         assert "outside the scale" in verdict_problem(replace(stored, score=high + 1.0), RUBRIC)
+
+
+def test_a_verdict_below_its_minimum_mass_is_unreadable_and_above_it_a_score() -> None:
+    labels = {str(point): point for point in range(RUBRIC.scale[0], RUBRIC.scale[1] + 1)}
+    for mass, limit in ((0.05, None), (0.05, 0.2), (0.15, 0.2), (0.15, None), (0.05, 0.01)):
+        logprobs = dict.fromkeys(labels.values(), math.log(mass / len(labels)))
+        expected = expected_score(logprobs, labels)
+        read = expected.verdict(MIN_MASS if limit is None else limit)
+        asked = replace(ASKED, method="expected", sampling=Sampling(1.0, 1.0, 1, limit))
+        stored = replace(asked, reply=expected.as_reply(), status=read.status, score=read.score, reason=read.reason)
+        assert read.status == ("unreadable" if mass < (MIN_MASS if limit is None else limit) else "scored")
+        assert verdict_problem(stored, RUBRIC) == ""
+        other = expected.verdict(0.0 if read.status == "unreadable" else 0.9)
+        swapped = replace(stored, status=other.status, score=other.score)
+        older = limit is None and read.status == "unreadable"  # scored by a store from before the limit
+        assert (verdict_problem(swapped, RUBRIC) == "") is older
 
 
 @pytest.mark.parametrize(

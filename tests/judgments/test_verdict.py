@@ -94,16 +94,25 @@ def test_the_expected_score_is_the_mean_over_the_labels_alone() -> None:
     labels = {"0": 10, "1": 11, "2": 12}
     logprobs = {10: math.log(0.1), 11: math.log(0.1), 12: math.log(0.3)}
     expected = expected_score(logprobs, labels)
-    assert expected.verdict.score == pytest.approx((0.1 + 0.6) / 0.5)
+    assert expected.verdict().score == pytest.approx((0.1 + 0.6) / 0.5)
     assert expected.mass == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("value", [float("-inf"), float("nan")])
 def test_labels_without_probability_are_unreadable_not_zero(value: float) -> None:
     expected = expected_score({1: value, 2: value}, {"0": 1, "1": 2})
-    assert (expected.verdict.status, expected.verdict.score) == ("unreadable", None)
+    assert (expected.verdict().status, expected.verdict().score) == ("unreadable", None)
     assert expected.as_reply().startswith("{")
 
 
 def test_a_missing_label_is_unreadable() -> None:
-    assert expected_score({1: -0.1}, {"0": 1, "1": 2}).verdict.status == "unreadable"
+    assert expected_score({1: -0.1}, {"0": 1, "1": 2}).verdict().status == "unreadable"
+
+
+@pytest.mark.parametrize(("share", "status"), [(0.0999, "unreadable"), (0.1001, "scored")])
+def test_score_tokens_with_less_than_the_minimum_mass_give_no_score(share: float, status: str) -> None:
+    import math
+
+    verdict = expected_score({1: math.log(share / 2), 2: math.log(share / 2)}, {"0": 1, "1": 2}).verdict(0.1)
+    assert (verdict.status, verdict.score is None) == (status, status == "unreadable")
+    assert verdict.reason == ("the labels have probability 0.0999, judge.min_mass is 0.1" if share < 0.1 else "")

@@ -56,7 +56,7 @@ GOLDEN_CPU = """
 --adam.lr=5e-07
 --lr_scheduler=cosine_with_min_lr
 --lr_warmup_ratio=0.1
---min_lr_ratio=0.1
+--min_lr_ratio=0.0
 --max_norm=1.0
 --ds.zero_stage=0
 --ds.attn_implementation=sdpa
@@ -71,6 +71,17 @@ def on_gpu(**trainer: Any) -> TrainerJob:
 
 def test_the_paper_settings_become_exactly_these_arguments() -> None:
     assert arguments(JOB) == GOLDEN_CPU.split()
+
+
+def test_the_paper_recipe_asks_for_a_plain_cosine_and_the_small_ones_for_what_they_were_measured_with() -> None:
+    rates = {}
+    for name in ("temporal", "quick", "sft"):
+        recipe = config.load(ROOT / "recipes" / f"{name}.toml")
+        jobs = (replace(JOB, settings=recipe.training), replace(SFT_JOB, settings=recipe.sft))
+        rates[name] = [word for job in jobs for word in arguments(job) if word.startswith("--min_lr_ratio")]
+    assert rates["temporal"] == ["--min_lr_ratio=0.0"] * 2
+    assert rates["quick"] == ["--min_lr_ratio=0.1", "--min_lr_ratio=0.0"]  # quick.toml has no SFT
+    assert rates["sft"] == ["--min_lr_ratio=0.1"] * 2
 
 
 def test_a_gpu_adds_checkpointing_and_its_own_stage_and_attention() -> None:

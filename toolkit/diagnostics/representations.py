@@ -10,7 +10,7 @@ holds token t and predicts token t+1, so the answer's tokens lie at P .. T-1 and
 
 Padding comes after T-1 and is never read, and other sequences of the batch are not either.
 
-CHES, the centered hidden embedding similarity of Razin et al., Unintentional Unalignment (https://arxiv.org/abs/2410.05779,
+CHES, the centered hidden embedding similarity of Razin et al., Unintentional Unalignment (https://arxiv.org/abs/2410.08847,
 definition 2), with s the sum called predicting, in the last layer:
 
     ches            = <s_chosen, s_rejected> - |s_chosen|^2

@@ -2,8 +2,10 @@
 
     score = sum_s s * p(s) / sum_s p(s)        mass = sum_s p(s)        s over the points of the rubric
 
-One forward pass and no parsing, so a model that never keeps a format still gives an order. `mass` tells how much
-of its probability the judge put on any number at all; it is stored with every verdict.
+One forward pass and no parsing, so a model that never keeps a format still gives an order. The rubric asks for a
+justification first, and the score is read where none was written: this is another judge than the written one. `mass`
+is the probability that the judge gave to any score at all; it is stored with every verdict, and below `judge.min_mass`
+the verdict is unreadable.
 """
 
 from __future__ import annotations
@@ -23,10 +25,14 @@ class Expected:
     probabilities: Mapping[str, float]
     mass: float
 
-    @property
-    def verdict(self) -> Verdict:
+    def verdict(self, min_mass: float = 0.0) -> Verdict:
+        """The mean score; unreadable where the labels together have less than `min_mass`, or no finite probability."""
         if not math.isfinite(self.mass) or self.mass <= 0:
             return Verdict("unreadable", reason=f"the labels have probability {self.mass}")
+        if self.mass < min_mass:
+            return Verdict(
+                "unreadable", reason=f"the labels have probability {self.mass:.4f}, judge.min_mass is {min_mass:g}"
+            )
         mean = sum(int(label) * p for label, p in self.probabilities.items()) / self.mass
         return Verdict("scored", round(mean, 9))
 

@@ -23,7 +23,7 @@ from toolkit.judgments.reward import reward, reward_model
 from toolkit.judgments.rubric import Rubric, load_rubric
 from toolkit.judgments.verdict import parse_verdict
 from toolkit.lab import Lab, Step
-from toolkit.records import Judgment, Model, Prompt, Response
+from toolkit.records import MIN_MASS, Judgment, Model, Prompt, Response
 from toolkit.redaction import hidden
 
 Case = tuple[Judgment, list[dict[str, str]]]  # a request and its conversation
@@ -199,7 +199,8 @@ def _verdict(judgment: Judgment, done: Completion, rubric: Rubric, labels: Mappi
         verdict = parse_verdict(done.text, done.finish, rubric.scale, rubric.lead)
         return replace(judgment, reply=done.text, status=verdict.status, score=verdict.score, reason=verdict.reason)
     expected = expected_score(done.logprobs or {}, labels)
-    verdict = expected.verdict
+    limit = None if judgment.sampling is None else judgment.sampling.min_mass
+    verdict = expected.verdict(MIN_MASS if limit is None else limit)
     return replace(
         judgment, reply=expected.as_reply(), status=verdict.status, score=verdict.score, reason=verdict.reason
     )

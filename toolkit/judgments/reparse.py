@@ -15,7 +15,7 @@ from typing import Any
 from toolkit.judgments.choice import Choices, parse_choice
 from toolkit.judgments.rubric import PairRubric, Rubric
 from toolkit.judgments.verdict import parse_verdict
-from toolkit.records import Comparison, Finish, Judgment
+from toolkit.records import MIN_MASS, Comparison, Finish, Judgment
 
 ENDS: tuple[Finish, ...] = ("stop", "length")
 HALF = 5e-7  # of the last decimal of a stored probability
@@ -93,8 +93,12 @@ def _expected_problem(judgment: Judgment, rubric: Rubric) -> str:
         return "" if judgment.status == "unreadable" else f"stored as {stored}, its reply lacks probabilities"
     points = {int(label): p for label, p in kept.items() if p is not None}
     total, slack = sum(points.values()), len(points) * HALF
+    limit = judgment.sampling.min_mass if judgment.sampling else None
     if judgment.status != "scored" or judgment.score is None:
-        return "" if total <= slack else f"stored as {stored}, its reply has probabilities"
+        least = MIN_MASS if limit is None else limit
+        return "" if total <= slack + least else f"stored as {stored}, its reply has probabilities"
+    if limit is not None and total < limit - slack:  # older stores hold scores below the default limit
+        return f"stored as {stored}, the probabilities of its reply are below judge.min_mass = {limit:g}"
     if not low <= judgment.score <= high:
         return f"stored as {stored}, outside the scale {low}-{high}"
     if total <= 2 * slack:

@@ -56,5 +56,5 @@ def _read(name: str, value: Any) -> Any:
         return tuple((role, content) for role, content in read_json(value))
     if name == "sampling":
         data: Mapping[str, Any] = read_json(value)
-        return Sampling(float(data["temperature"]), float(data["top_p"]), int(data["max_tokens"]))
+        return Sampling(float(data["temperature"]), float(data["top_p"]), int(data["max_tokens"]), data.get("min_mass"))
     return read_json(value) if name in ("settings", "found") else value
