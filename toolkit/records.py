@@ -474,11 +474,14 @@ class Summary(Record):
 
 @dataclass(frozen=True)
 class Change(Record):
-    """How the mean of a metric changed from one pair set to a later one of the same run, and how its floor did.
+    """How the mean of a metric changed from one pair set to a later one of the same run, and how its control did.
 
-    ratio: after / before, with its bootstrap interval; p: of no change, corrected for the metrics of the run (Holm).
-    floor_ratio: the same of the draws control; None where it was not measured. detectable: the smallest fall, as a
-    ratio, that so many pairs show in four of five runs; needed: pairs a set to show a fall by a fifth as surely.
+    ratio: mean after / mean before. control: which unselected pairs it is compared with ("draws", "future_past" ...;
+    "" where none was measured), and their ratio. relative: ratio / control_ratio, or ratio where there is no control.
+    low, high: 95 % t intervals of the log ratio, not corrected. p: one-sided, of relative >= the margin in settings,
+    not corrected. p_holm: corrected for the family in settings; None: a descriptive change, or one not testable.
+    detectable: the true ratio, below the margin, that this test shows with power 0.8. needed: pairs a set for a true
+    ratio of 0.5. prompts_before, prompts_after: prompts with a value.
     """
 
     run: str
@@ -492,9 +495,16 @@ class Change(Record):
     low: float | None = None
     high: float | None = None
     p: float | None = None
-    floor_ratio: float | None = None
-    floor_low: float | None = None
-    floor_high: float | None = None
+    p_holm: float | None = None
+    control: str = ""
+    control_ratio: float | None = None
+    control_low: float | None = None
+    control_high: float | None = None
+    relative: float | None = None
+    relative_low: float | None = None
+    relative_high: float | None = None
+    prompts_before: int | None = None
+    prompts_after: int | None = None
     detectable: float | None = None
     needed: int | None = None
 

@@ -8,8 +8,8 @@ import pytest
 
 from tests.diagnostics.planted import Turn, one_turn, pairs_of, plant, trained
 from toolkit.config import Recipe
-from toolkit.diagnostics.collapse import kept_phase, verdict
-from toolkit.diagnostics.summary import summed
+from toolkit.diagnostics.collapse import verdict
+from toolkit.diagnostics.summary import kept_phase, summed
 from toolkit.lab import Lab, Step
 from toolkit.pairs import versions
 from toolkit.provenance import capture

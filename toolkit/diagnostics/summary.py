@@ -1,20 +1,39 @@
 """Summaries of a run's numbers, and how they change from one iteration to a later one.
 
-Both are made of the view `pair_values`, one row a number, and stored: means, quantiles and counts are what SQL says
-of those rows, intervals are seeded bootstraps. A change is a ratio of means (signals are never negative), with its
-bootstrap interval, a permutation test of no difference, and the same ratio of the control of two draws, the floor.
+Both are computed from the view `pair_values`, one row a number, and stored: means, quantiles and counts are what SQL
+returns for those rows, intervals of means are seeded bootstraps. A change is a ratio of means (signals are never
+negative) with the same ratio of a control, unselected pairs of the same prompts, and the ratio of the two.
 
-Pairs are taken as independent draws: an iteration's prompts are its own, so two sets are compared unpaired. Left out:
-several runs (seeds) of one recipe, without which no one knows how much of a change another run would show.
+FAMILY is the family of tests, fixed in advance: for each of its signals one test, of the first set of the kept phase
+against the last (ratio.py), corrected by Holm over all of FAMILY; a signal that was not measured counts as p = 1. Every
+other change is descriptive: its p is not corrected, and nothing is concluded from it.
+
+Pairs of different prompts are taken as independent draws: an iteration's prompts are its own, so two sets are compared
+unpaired. Left out: several runs (seeds) of one recipe, without which no one knows how much of a change another run
+would show. A seed is the unit of replication.
 """
 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from toolkit.diagnostics.ratio import (
+    ALPHA,
+    HALVED,
+    MARGIN,
+    MINIMUM,
+    POWER,
+    Comparison,
+    LogMean,
+    compare,
+    detectable,
+    log_mean,
+    needed,
+)
 from toolkit.evaluation.statistics import LEVEL, holm
 from toolkit.identity import Json, content_id
 from toolkit.lab import Lab
@@ -24,58 +43,99 @@ from toolkit.store.database import Store
 RESAMPLES = 5_000
 SEED = 20250806
 SETTINGS: Mapping[str, Json] = {"level": LEVEL, "resamples": RESAMPLES, "seed": SEED}
-POWER = 0.8
-FIFTH = 0.8  # a fall to this share is worth a name; `needed` is the number of pairs that show it
 
-# What a collapse would make small. All are zero or positive.
-SIGNALS: tuple[tuple[str, Under], ...] = (
-    ("gradient.norm", "parent"),
+Signal = tuple[str, Under]
+FAMILY: tuple[Signal, ...] = (("gradient.norm", "parent"), ("distance", "parent"), ("gap", ""))
+FAMILY_NAMES = tuple(f"{metric} under {under}" if under else metric for metric, under in FAMILY)
+STEP = ALPHA / len(FAMILY)  # Holm's first step: the level that power and pairs needed are computed at
+DESCRIPTIVE: tuple[Signal, ...] = (
     ("dpo_gradient", "parent"),
-    ("distance", "parent"),
     ("distance", "base"),
-    ("gap", ""),
     ("rank_gap", ""),
     ("text.edit_distance", ""),
 )
+SIGNALS = (*FAMILY, *DESCRIPTIVE)  # what a collapse would make small; all are zero or positive
+TEST: Mapping[str, Json] = {
+    "hypothesis": f"(last / first) / (control last / control first) >= {MARGIN}",
+    "test": "one-sided t of the log ratio, jackknife over prompts, degrees of freedom by kurtosis",
+    "family": list(FAMILY_NAMES),
+    "correction": "Holm",
+    "alpha": ALPHA,
+    "margin": MARGIN,
+    "power": POWER,
+    "power_at": HALVED,
+    "minimum_prompts": MINIMUM,
+    "level": LEVEL,
+}
 
 
 @dataclass(frozen=True)
 class Series:
-    """The finite values of one metric over one set or control, sorted; missing: how many of its pairs have none."""
+    """The finite values of one metric over one set or control, sorted.
+
+    missing: how many of its pairs have none. prompts: the prompt of each value, for the metrics of SIGNALS alone.
+    """
 
     key: Summary
     values: tuple[float, ...]
     missing: int
+    prompts: tuple[str, ...] = ()
 
 
 def series(store: Store, run: str) -> list[Series]:
     """Every metric of every set and control of a run."""
     rows = store.query(
         "WITH whole AS (SELECT pair_set, control, count(*) AS pairs FROM compared GROUP BY ALL) "
-        "SELECT v.pair_set, v.control, metric, under, model, any_value(w.pairs) - count(value) AS missing, "
-        "list(value ORDER BY value) FILTER (value IS NOT NULL) AS found "
+        "SELECT v.pair_set, v.control, v.metric, v.under, v.model, any_value(w.pairs) - count(v.value) AS missing, "
+        "list(v.value ORDER BY v.value) FILTER (v.value IS NOT NULL) AS found, "
+        "list(r.prompt ORDER BY v.value) FILTER (v.value IS NOT NULL AND list_contains($signals, v.metric)) AS prompts "
         "FROM pair_values v JOIN whole w ON w.pair_set = v.pair_set AND w.control = replace(v.control, 'shuffled', '') "
-        "WHERE run = ? GROUP BY ALL ORDER BY ALL",
-        [run],
+        "JOIN response r ON r.id = v.chosen WHERE v.run = $run GROUP BY ALL ORDER BY ALL",
+        {"run": run, "signals": [metric for metric, _ in SIGNALS]},
     )
     made = []
     for row in rows:
         values = tuple(float(value) + 0.0 for value in row["found"] or ())  # -0.0 becomes 0.0: the two have no order
         content = content_id("values", [repr(value) for value in values] + [str(row["missing"])])
         key = Summary(row["pair_set"], row["control"], row["metric"], row["under"], row["model"], SETTINGS, content)
-        made.append(Series(key, values, row["missing"]))
+        made.append(Series(key, values, row["missing"], tuple(row["prompts"] or ())))
     return made
 
 
 def summed(lab: Lab, run: str) -> None:
     """Store the summaries of a run and the changes between its iterations."""
-    found = series(lab.store, run)
+    every = series(lab.store, run)
     rows = lab.store.query("SELECT phase, pair_set FROM run_sets WHERE run = ? ORDER BY position", [run])
     phases = dict.fromkeys(row["phase"] for row in rows)
     chains = [[row["pair_set"] for row in rows if row["phase"] == phase] for phase in phases]
+    computed = changes(run, chains, every, roles(lab.store, run), kept_phase(lab.store, run)[1])
     with lab.store.transaction():
-        lab.store.add([summarize(one) for one in found], launch=lab.launch.id)
-        lab.store.add(changes(run, chains, found), launch=lab.launch.id)
+        lab.store.add([summarize(one) for one in every], launch=lab.launch.id)
+        lab.store.add(computed, launch=lab.launch.id)
+
+
+def kept_phase(store: Store, run: str) -> tuple[str, list[str]]:
+    """The phase whose trained models the recipe keeps, and its sets in order. "" where the run trained on none."""
+    rows = store.query(
+        "SELECT s.phase, s.pair_set FROM run_sets s WHERE s.run = ? AND EXISTS (SELECT 1 FROM model_names n "
+        "WHERE n.run = s.run AND n.model = s.result AND regexp_full_match(n.name, 'M_[0-9]+')) ORDER BY s.position",
+        [run],
+    )
+    phase = rows[-1]["phase"] if rows else ""
+    return phase, [row["pair_set"] for row in rows if row["phase"] == phase]
+
+
+def roles(store: Store, run: str) -> dict[str, str]:
+    """Of each pair set of a run, the roles most of its pairs have, as a control of them is named: "future_past"."""
+    rows = store.query(
+        "SELECT pair_set, chosen_role || '_' || rejected_role AS roles FROM pairs "
+        "WHERE pair_set IN (SELECT pair_set FROM run_sets WHERE run = ?) ORDER BY ALL",
+        [run],
+    )
+    counts: dict[str, Counter[str]] = {}
+    for row in rows:
+        counts.setdefault(row["pair_set"], Counter())[row["roles"]] += 1
+    return {pair_set: count.most_common(1)[0][0] for pair_set, count in counts.items()}
 
 
 def summarize(one: Series) -> Summary:
@@ -105,89 +165,126 @@ def resampled_means(values: Any, salt: int = 0) -> Any:
     return np.concatenate([values[generator.integers(0, len(values), (n, len(values)))].mean(axis=1) for n in counts])
 
 
-def changes(run: str, chains: Sequence[Sequence[str]], found: Sequence[Series]) -> list[Change]:
+def changes(
+    run: str,
+    chains: Sequence[Sequence[str]],
+    every: Sequence[Series],
+    of_roles: Mapping[str, str],
+    kept: Sequence[str],
+) -> list[Change]:
     """Each chain (sets of one phase in order of iteration): every later set against the first, for every signal.
 
-    p-values are corrected for all of the run's changes together.
+    of_roles: `roles` of the run. kept: the sets of the kept phase; its first against its last is tested for FAMILY.
     """
     by_key: dict[tuple[str, str, str, str], Series] = {
-        (s.key.pair_set, s.key.control, s.key.metric, s.key.under): s for s in found
+        (s.key.pair_set, s.key.control, s.key.metric, s.key.under): s for s in every
     }
-    made = []
+    computed = []
     for chain in chains:
         for after in chain[1:]:
             for metric, under in SIGNALS:
-                keys = [(name, control, metric, under) for control in ("", "draws") for name in (chain[0], after)]
-                sides = [by_key.get(key) for key in keys]
-                if sides[0] and sides[1] and len(sides[0].values) > 1 and len(sides[1].values) > 1:
-                    made.append(_change(run, metric, (sides[0], sides[1]), (sides[2], sides[3])))
-    measured = [change for change in made if change.p is not None]
-    corrected = iter(holm([change.p for change in measured if change.p is not None]))
-    return [replace(change, p=next(corrected)) if change.p is not None else change for change in made]
+                first, last = (by_key.get((name, "", metric, under)) for name in (chain[0], after))
+                if first is None or last is None or not _comparable(first) or len(last.values) < 2:
+                    continue
+                if metric == "dpo_gradient" and _proportional(first, last, by_key):
+                    continue
+                tested = (metric, under) in FAMILY and [*kept[:1], *kept[-1:]] == [chain[0], after]
+                controls = _controls(first, last, by_key, of_roles)
+                computed.append(_change(run, metric, (first, last), controls, tested))
+    return _corrected(computed)
 
 
-def _change(run: str, metric: str, pairs: tuple[Series, Series], floor: tuple[Series | None, Series | None]) -> Change:
-    import numpy as np
+def _corrected(computed: Sequence[Change]) -> list[Change]:
+    """Holm's p of the tested changes, over all of FAMILY: what could not be tested counts as p = 1."""
+    places = [i for i, change in enumerate(computed) if change.settings["tested"] and change.p is not None]
+    p_values = [p for i in places if (p := computed[i].p) is not None]
+    corrected = dict(zip(places, holm(p_values + [1.0] * (len(FAMILY) - len(places))), strict=False))
+    return [replace(change, p_holm=corrected.get(i)) for i, change in enumerate(computed)]
 
-    before, after = (np.asarray(one.values) for one in pairs)
-    keys = [one.key for one in (*pairs, *floor) if one]
-    settings = {**SETTINGS, "of": [key.id for key in keys]}
-    change = Change(run, keys[0].pair_set, keys[1].pair_set, metric, keys[0].under, settings)
-    if not before.mean() > 0:
-        return change
-    low, high = ratio_interval(before, after)
+
+def _comparable(*sides: Series) -> bool:
+    """Whether each has two values, and a mean above zero."""
+    return all(len(side.values) > 1 and math.fsum(side.values) > 0 for side in sides)
+
+
+def _proportional(first: Series, last: Series, by_key: Mapping[tuple[str, str, str, str], Series]) -> bool:
+    """Whether these are the directional norms times one constant: the same change under another name."""
+    factors = set()
+    for side in (first, last):
+        norms = by_key.get((side.key.pair_set, "", "gradient.norm", side.key.under))
+        if norms is None or len(norms.values) != len(side.values):
+            return False
+        factors |= {value / norm for value, norm in zip(side.values, norms.values, strict=True) if norm}
+    return not factors or max(factors) - min(factors) <= 1e-9 * max(factors)
+
+
+def _controls(
+    first: Series, last: Series, by_key: Mapping[tuple[str, str, str, str], Series], of_roles: Mapping[str, str]
+) -> tuple[Series, Series] | None:
+    """Unselected pairs of the sets' own roles, else two draws of the present model; None where neither is enough."""
+    names = {of_roles.get(side.key.pair_set, "") for side in (first, last)}
+    for name in [*((names - {""}) if len(names) == 1 else ()), "draws"]:
+        sides = [by_key.get((side.key.pair_set, name, side.key.metric, side.key.under)) for side in (first, last)]
+        before, after = sides
+        if before and after and _comparable(before, after) and min(map(_prompts, (before, after))) >= MINIMUM:
+            return before, after
+    return None
+
+
+def _prompts(side: Series) -> int:
+    return len(set(side.prompts))
+
+
+def _change(
+    run: str, metric: str, pairs: tuple[Series, Series], controls: tuple[Series, Series] | None, tested: bool
+) -> Change:
+    first, last = pairs
+    keys = [side.key for side in (*pairs, *(controls or ()))]
+    settings = {**TEST, "tested": tested, "of": [key.id for key in keys]}
+    change = Change(run, first.key.pair_set, last.key.pair_set, metric, first.key.under, settings)
+    alone = compare(_log_mean(first), _log_mean(last))
+    ratio, low, high = _numbers(alone)
     change = replace(
-        change, ratio=float(after.mean() / before.mean()), low=low, high=high, p=permutation(before, after),
-        detectable=detectable(before, after), needed=needed(before),
+        change, ratio=ratio, low=low, high=high, relative=ratio, relative_low=low, relative_high=high,
+        prompts_before=_prompts(first), prompts_after=_prompts(last),
     )  # fmt: skip
-    if floor[0] is None or floor[1] is None or min(len(floor[0].values), len(floor[1].values)) < 2:
+    sides, result = (_log_mean(first), _log_mean(last)), alone
+    if controls is not None:
+        ratio, low, high = _numbers(compare(_log_mean(controls[0]), _log_mean(controls[1])))
+        change = replace(
+            change, control=controls[0].key.control, control_ratio=ratio, control_low=low, control_high=high
+        )
+        sides = (_log_mean(first, controls[0]), _log_mean(last, controls[1]))
+        result = compare(*sides)
+        ratio, low, high = _numbers(result)
+        change = replace(change, relative=ratio, relative_low=low, relative_high=high)
+    reached = min(map(_prompts, pairs)) >= MINIMUM
+    change = replace(change, p=_finite(result.p) if reached else None)
+    error = _finite(result.error)
+    if not tested or not error:
         return change
-    was, now = (np.asarray(one.values) for one in floor if one)
-    if not was.mean() > 0:
-        return change
-    floor_low, floor_high = ratio_interval(was, now)
-    return replace(change, floor_ratio=float(now.mean() / was.mean()), floor_low=floor_low, floor_high=floor_high)
+    least = detectable(error, float(result.freedom), STEP) if reached else None
+    return replace(change, detectable=least, needed=needed(*sides, STEP))
 
 
-def ratio_interval(before: Any, after: Any) -> tuple[float | None, float | None]:
-    """Percentile interval of mean(after) / mean(before); None where a resampled mean before is zero."""
+def _log_mean(signal: Series, control: Series | None = None) -> LogMean:
+    """The values of a set, and of its control, summed by prompt."""
     import numpy as np
 
-    below = resampled_means(before, 1)
-    if not (below > 0).all():
-        return None, None
-    ends = np.quantile(resampled_means(after, 2) / below, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(ends[0]), float(ends[1])
+    prompts = {name: i for i, name in enumerate(sorted({*signal.prompts, *(control.prompts if control else ())}))}
+    sums = []
+    for side in (signal, *([control] if control else [])):
+        places = np.array([prompts[name] for name in side.prompts])
+        sums += [np.bincount(places, side.values, len(prompts)), np.bincount(places, minlength=len(prompts))]
+    return log_mean(sums[0], sums[2], sums[1], sums[3]) if control else log_mean(sums[0], counts=sums[1])
 
 
-def permutation(before: Any, after: Any) -> float:
-    """Two-sided p-value of equal means: the sets' values dealt out again."""
-    import numpy as np
-    from scipy.stats import permutation_test
-
-    def difference(a: Any, b: Any, axis: int) -> Any:
-        return a.mean(axis=axis) - b.mean(axis=axis)
-
-    found = permutation_test(
-        (before, after), difference, n_resamples=RESAMPLES, batch=256, vectorized=True, rng=np.random.default_rng(SEED)
-    )
-    return float(found.pvalue)
+def _numbers(result: Comparison) -> tuple[float | None, float | None, float | None]:
+    """The ratio with its interval. No interval where there is no spread: equal values say nothing of other prompts."""
+    low, high = result.interval() if _finite(result.error) else (None, None)
+    ratio = None if math.isnan(result.log_ratio) else math.exp(result.log_ratio)
+    return ratio, _finite(low), _finite(high)
 
 
-def detectable(before: Any, after: Any) -> float | None:
-    """The ratio below 1 that sets of these sizes and spreads show with POWER, uncorrected; None: no fall would."""
-    error = math.sqrt(before.var(ddof=1) / len(before) + after.var(ddof=1) / len(after))
-    ratio = 1 - _z() * error / float(before.mean())
-    return ratio if ratio > 0 else None
-
-
-def needed(before: Any) -> int:
-    """Pairs in each of two sets to show a fall to FIFTH with POWER, at this spread, uncorrected."""
-    fall = (1 - FIFTH) * float(before.mean())
-    return max(2, math.ceil(2 * float(before.var(ddof=1)) * (_z() / fall) ** 2))
-
-
-def _z() -> float:
-    from scipy.stats import norm
-
-    return float(norm.ppf((1 + LEVEL) / 2) + norm.ppf(POWER))
+def _finite(value: Any) -> float | None:
+    return float(value) if value is not None and math.isfinite(value) else None

@@ -8,6 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from toolkit.diagnostics.collapse import ONE_SEED
+from toolkit.diagnostics.ratio import HALVED, MARGIN
+from toolkit.diagnostics.summary import FAMILY_NAMES
 from toolkit.reporting.page.metrics import Shown, all_shown, means
 from toolkit.reporting.page.parts import Asked, Curves, Figure, Line, Point, Scope, Section, Style, ask, listed, quoted
 from toolkit.reporting.tables import Table, show
@@ -15,18 +18,22 @@ from toolkit.reporting.tables import Table, show
 PUBLISHED = Path(__file__).with_name("published_bars.csv")
 NOTE = "published, Llama3.1-8B, other judge"
 _CHANGES = """SELECT
-    run, metric, under, before, after, ratio, low, high, p, floor_ratio AS "floor ratio", floor_low AS "floor low",
-    floor_high AS "floor high", detectable, needed
-FROM changes WHERE run IN ({runs}) ORDER BY run <> {run}, run, metric, under, before, after"""
+    run, metric, under, before, after, ratio, low, high, control, control_ratio AS "control ratio", relative,
+    relative_low AS "relative low", relative_high AS "relative high", p, p_holm AS "p Holm", detectable, needed
+FROM changes WHERE run IN ({runs}) ORDER BY run <> {run}, p_holm IS NULL, run, metric, under, before, after"""
 _READ = (
     "Each point is the mean over the pairs of one set, the whisker its 95 % interval. The grey band is the floor: the "
     "same number for two draws of one model, with no selection between them. A solid line joins the sets that trained "
     "the models a run kept; a dashed one, those that trained its temporary future models."
 )
 _CHANGED = (
-    "In the table of changes, ratio is the mean after divided by the mean before; p, of no change, is corrected for "
-    "all changes of a run (Holm); detectable is the smallest fall that so many pairs show in four runs of five; "
-    "needed is how many pairs a set would have to hold to show a fall by a fifth as surely."
+    "In the table of changes, ratio is the mean after divided by the mean before, control ratio the same of unselected "
+    "pairs, relative the first over the second (the ratio alone where no control was measured). Three signals are "
+    f"tested, first set against last: {', '.join(FAMILY_NAMES)}. The hypothesis is that relative "
+    f"is {MARGIN} or more; p Holm is corrected for the three. Rows without it are descriptive: their p and all "
+    f"intervals are not corrected. Detectable is the true ratio for which this test has power 0.8 with so many "
+    f"pairs; needed is how many pairs a set it takes for a true ratio of {HALVED}. A true ratio of {MARGIN} is the "
+    "margin itself, and no number of pairs shows it."
 )
 
 
@@ -35,7 +42,7 @@ def curves(scope: Scope) -> Section:
     figures = [figure for one in all_shown(scope) if (figure := _figure(scope, one))]
     sql = _CHANGES.format(runs=listed(scope.runs), run=quoted(scope.run))
     changes = ask(scope.store, "Changes from one iteration to the next", sql)
-    said = (_READ, _CHANGED) if changes.rows else (_READ,)
+    said = (_READ, _CHANGED, ONE_SEED) if changes.rows else (_READ,)
     return Section(
         "Over iterations", said, tuple(figures), (replace(changes.asked, open=True),) if changes.rows else ()
     )

@@ -1,0 +1,62 @@
+-- What the selection of a pair set gives by chance: toolkit/pairs/chance.py. Gaps are in points, shares from 0 to 1.
+CREATE TABLE selection (
+    pair_set VARCHAR NOT NULL,
+    content VARCHAR NOT NULL,    -- digest of the scored answers that the set was selected from
+    prompts INTEGER NOT NULL,
+    scored INTEGER NOT NULL,     -- prompts with a score on both sides
+    pairs INTEGER NOT NULL,
+    gap DOUBLE,                  -- over pairs
+    gap_all DOUBLE,              -- over scored prompts; a tie counts as 0
+    gap_chance DOUBLE,
+    gap_all_chance DOUBLE,
+    p_roles DOUBLE,
+    future DOUBLE,               -- share of chosen answers that the future wrote
+    future_chance DOUBLE,
+    p_future DOUBLE,
+    past DOUBLE,                 -- share of rejected answers that the past wrote
+    past_chance DOUBLE,
+    p_past DOUBLE,
+    permutations INTEGER NOT NULL,
+    seed BIGINT NOT NULL,
+    reason VARCHAR NOT NULL,     -- why a number is missing
+    launch VARCHAR NOT NULL,
+    PRIMARY KEY (pair_set, content)
+);
+
+-- A change answers one question: did the signal fall by more than the margin, relative to its control?
+-- Older rows keep their ratios; their p, detectable and needed were of another question and are dropped.
+
+CREATE TABLE change_7 (
+    id VARCHAR PRIMARY KEY,
+    run VARCHAR NOT NULL,
+    before VARCHAR NOT NULL,
+    after VARCHAR NOT NULL,
+    metric VARCHAR NOT NULL,
+    under VARCHAR NOT NULL CHECK (under IN ('parent', 'result', 'base', '')),
+    settings JSON NOT NULL,
+    ratio DOUBLE,
+    low DOUBLE,
+    high DOUBLE,
+    p DOUBLE,                    -- one-sided, of relative >= the margin; not corrected
+    p_holm DOUBLE,               -- corrected for the family; NULL: descriptive
+    control VARCHAR NOT NULL,    -- '': not measured
+    control_ratio DOUBLE,
+    control_low DOUBLE,
+    control_high DOUBLE,
+    relative DOUBLE,             -- ratio / control_ratio, or ratio alone
+    relative_low DOUBLE,
+    relative_high DOUBLE,
+    prompts_before INTEGER,
+    prompts_after INTEGER,
+    detectable DOUBLE,
+    needed BIGINT,
+    launch VARCHAR NOT NULL
+);
+INSERT INTO change_7
+SELECT
+    id, run, before, after, metric, under, settings, ratio, low, high, NULL, NULL,
+    CASE WHEN floor_ratio IS NULL THEN '' ELSE 'draws' END, floor_ratio, floor_low, floor_high, NULL, NULL, NULL, NULL,
+    NULL, NULL, NULL, launch
+FROM change;
+DROP TABLE change;
+ALTER TABLE change_7 RENAME TO change;
