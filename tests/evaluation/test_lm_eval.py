@@ -490,3 +490,18 @@ def harness_own(path: str, settings: Settings, *, chat: bool) -> list[dict[str, 
     )
     samples: list[dict[str, Any]] = results["samples"][settings.task]
     return samples
+
+
+def test_a_folder_of_the_current_one_is_not_taken_for_the_data_set_of_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "openai" / "gsm8k").mkdir(parents=True)
+    rows = "".join(json.dumps({"question": f"{number}?", "answer": "#### 1"}) + "\n" for number in range(8))
+    for split in ("train", "test"):
+        (tmp_path / "openai" / "gsm8k" / f"{split}.jsonl").write_text(rows)
+    files = "".join(f"  - split: {split}\n    path: {split}.jsonl\n" for split in ("train", "test"))
+    card = f"---\nconfigs:\n- config_name: main\n  data_files:\n{files}---\n"
+    (tmp_path / "openai" / "gsm8k" / "README.md").write_text(card)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="would be taken in place of the data set of gsm8k"):
+        replay(Settings(), ["#### 1"] * 8)

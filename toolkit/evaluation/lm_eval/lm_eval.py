@@ -129,6 +129,7 @@ def _load(settings: Settings) -> Any:
     try:
         with _metrics_of_packages():
             config = _configured(_stock(settings.task), settings)
+            _refuse_folder(config, settings)
             (task,) = TaskManager(include_defaults=False).load(config)["tasks"].values()
     except ToolkitError:
         raise
@@ -166,6 +167,17 @@ def _metrics_of_packages() -> Iterator[None]:
         yield
     finally:
         evaluate.load = stock
+
+
+def _refuse_folder(config: Mapping[str, Any], settings: Settings) -> None:
+    """`datasets` takes a data set's name for a folder of the current one first: its rows would be asked in silence."""
+    name = str(config.get("dataset_path") or "")
+    if name and settings.data is None and not is_task_file(settings.task) and Path(name).exists():
+        raise InputError(
+            f"{name} in the current folder would be taken in place of the data set of {settings.task}",
+            where=Path(name).absolute(),
+            remedy="work in another folder, rename it, or name it as data",
+        )
 
 
 def _stock(name: str) -> dict[str, Any]:
