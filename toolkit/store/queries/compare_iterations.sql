@@ -1,11 +1,15 @@
 -- Recipes side by side, by iteration and set: pairs, gap, whose answers, lengths, and the model each set trained.
 SELECT
-    l.run AS recipe, s.iteration, s.subject AS "set", i.pairs, i.chosen_score AS chosen, i.rejected_score AS rejected,
+    l.run AS recipe, s.iteration, s.subject AS "set", i.pairs,
+    a.judge_name AS "audit judge", a.gap AS "audit gap", a.pairs AS "audit pairs", h.gap AS "held-out gap",
+    i.chosen_score AS chosen, i.rejected_score AS rejected,
     i.gap, i.chosen_by_future AS "by future", i.rejected_by_past AS "by past",
     i.chosen_characters AS "chosen length", i.rejected_characters AS "rejected length", t.stats->>'name' AS model
 FROM step s
 JOIN launch l ON l.id = s.launch
 JOIN iterations i ON i.pair_set = s.subject
+LEFT JOIN audit_gaps a ON a.pair_set = s.subject AND a.kind = 'audit' AND a.launch = s.launch
+LEFT JOIN audit_gaps h ON h.pair_set = s.subject AND h.kind = 'held_out' AND h.launch = s.launch
 LEFT JOIN step t ON t.launch = s.launch AND t.stage = 'train' AND t.position = (
     SELECT min(n.position) FROM step n WHERE n.launch = s.launch AND n.stage = 'train' AND n.position > s.position
 )
