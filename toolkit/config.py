@@ -2,7 +2,8 @@
 
 People write a short TOML; every field has a default, a unit and a range here and nowhere else.
 Unknown keys are refused with the nearest name. Choices that the paper leaves open are fields:
-`judge.draws`, `judge.unreadable`, `pairs.ties`, `prompts.part_size`, `training.reference`, `gate.cut_answers`.
+`judge.draws`, `judge.select_draws`, `judge.unreadable`, `pairs.ties`, `prompts.part_size`, `training.reference`,
+`gate.cut_answers`.
 
 `load(path, overrides)` reads a file and applies `key=value` pairs; `Recipe.resolved()` is what the
 store keeps.
@@ -59,7 +60,11 @@ class Prompts(Section):
 
     source: str = Field(
         "starter",
-        description="'starter', 'ift' (with answers), a .txt, .jsonl, .csv or .parquet file, or a hub data set",
+        description="'starter', 'ift' (with answers), 'constraints' (generated), a .txt, .jsonl, .csv or .parquet "
+        "file, or a hub data set",
+    )
+    count: int = Field(
+        1000, ge=1, le=100_000, description="prompts that source 'constraints' generates, by prompts.seed"
     )
     field: str = Field("prompt", description="the column or key that holds the text")
     label: str = Field(
@@ -84,6 +89,49 @@ class Answers(Section):
         return Sampling(self.temperature, self.top_p, self.max_tokens)
 
 
+class JudgeAudit(Section):
+    """A second judge that takes no part in selection: it scores both sides of every pair, and its gap stands first.
+    Without `by` and `reward` there is none. A field that is left out is as in [judge].
+    """
+
+    by: str = Field(
+        "",
+        description="'past' (M_0, frozen), another model's directory or hub id, or with judge.audit.base_url the name "
+        "of a served one; '' and no reward: no audit",
+    )
+    base_url: str = Field("", description="an OpenAI-compatible chat server that judges; method 'generated' alone")
+    key_variable: str = Field(
+        "OPENAI_API_KEY", pattern=SECRET_NAME, description="environment variable with that server's key"
+    )
+    reward: str = Field("", description="FILE.py:FUNCTION, 'toolkit:constraints' or 'toolkit:noise', in place of `by`")
+    method: Literal["generated", "expected", "reward"] | None = Field(
+        None, description="'reward' with a reward, 'generated' with a server, else as in [judge]"
+    )
+    rubric: str | None = Field(None, description="name of a shipped rubric or path of a text file")
+    draws: int | None = Field(None, ge=1, description="verdicts per answer, averaged over the readable ones")
+    temperature: float | None = Field(None, ge=0)
+    top_p: float | None = Field(None, gt=0, le=1)
+    max_tokens: int | None = Field(None, ge=1)
+
+    @model_validator(mode="after")
+    def fits(self) -> JudgeAudit:
+        """What belongs together: one judge, and not the one that selects."""
+        if self.by and self.reward:
+            raise ValueError("judge.audit needs one judge: either by or reward")
+        if self.base_url and self.by in ("", "past"):
+            raise ValueError("judge.audit.base_url needs judge.audit.by, the served model's name")
+        if self.by == "present":
+            raise ValueError("judge.audit.by = 'present': the model that is trained is not a fixed judge")
+        changed = any(getattr(self, name) != field.default for name, field in type(self).model_fields.items())
+        if changed and not (self.by or self.reward):
+            raise ValueError("judge.audit needs its judge: by (with base_url, the served model's name) or reward")
+        if self.method not in (None, "reward" if self.reward else "generated" if self.base_url else self.method):
+            raise ValueError("judge.audit.method must be 'reward' with a reward and 'generated' with a base_url")
+        if self.method == "reward" and not self.reward:
+            raise ValueError("judge.audit.method = 'reward' needs judge.audit.reward")
+        return self
+
+
 class Judge(Section):
     """Who scores answers, and how.
 
@@ -104,9 +152,18 @@ class Judge(Section):
         description="environment variable with that server's key; the end of its name tells that it is to be hidden",
     )
     method: Literal["generated", "expected", "reward"] = "generated"
-    reward: str = Field("", description="FILE.py:FUNCTION for method 'reward' (docs: Your own judge)")
+    reward: str = Field(
+        "",
+        description="FILE.py:FUNCTION, 'toolkit:constraints' or 'toolkit:noise', for method 'reward' (docs: Your own "
+        "judge)",
+    )
     rubric: str = Field("additive", description="name of a shipped rubric or path of a text file")
     draws: int = Field(1, ge=1, description="verdicts per answer, averaged over the readable ones")
+    select_draws: int | None = Field(
+        None,
+        ge=1,
+        description="method 'generated': this many draws select, the rest measure (gap_held_out); unset: all select",
+    )
     temperature: float = Field(1.0, ge=0)
     top_p: float = Field(1.0, gt=0, le=1)
     max_tokens: int = Field(1024, ge=1)
@@ -121,6 +178,7 @@ class Judge(Section):
         description="method 'expected': least probability of all score tokens together; below it the verdict is "
         "unreadable",
     )
+    audit: JudgeAudit = JudgeAudit()  # type: ignore[call-arg]
 
     @model_validator(mode="after")
     def fits(self) -> Judge:
@@ -129,7 +187,30 @@ class Judge(Section):
             raise ValueError("judge.method = 'reward' and judge.reward = 'FILE.py:FUNCTION' need each other")
         if self.base_url and (self.by in ("present", "past") or self.method != "generated"):
             raise ValueError("judge.base_url needs judge.by, the served model's name, and judge.method = 'generated'")
+        if self.select_draws and (self.method != "generated" or self.select_draws >= self.draws):
+            raise ValueError("judge.select_draws needs judge.method = 'generated' and more judge.draws than itself")
+        if self.audit.by == "past" and self.method != "reward" and self.by in ("present", "past"):
+            raise ValueError("judge.audit.by = 'past' took part in selection: M_0 is the present of iteration 0")
+        if self.audit.by and not (self.audit.method or self.audit.base_url) and self.method == "reward":
+            raise ValueError("judge.audit.by beside judge.method = 'reward' needs judge.audit.method")
         return self
+
+    @property
+    def auditing(self) -> Judge | None:
+        """The audit judge with every field that it takes from this one; None where there is none.
+
+        Verdicts that cannot be read leave a pair out of the audit, and stop no run.
+        """
+        audit = self.audit
+        if not (audit.by or audit.reward):
+            return None
+        method = "reward" if audit.reward else "generated" if audit.base_url else audit.method or self.method
+        inherited = {name: getattr(audit, name) for name in ("rubric", "draws", "temperature", "top_p", "max_tokens")}
+        fields = {name: getattr(self, name) if value is None else value for name, value in inherited.items()}
+        return Judge(
+            by=audit.by or "present", base_url=audit.base_url, key_variable=audit.key_variable, reward=audit.reward,
+            method=method, max_unreadable=1.0, **fields,
+        )  # fmt: skip
 
     @property
     def exact(self) -> bool:

@@ -46,6 +46,17 @@ def test_every_field_of_a_recipe_is_named_in_its_commented_form() -> None:
             assert re.search(rf"^# ?{name}(:| =)|^\[{section}\]", text, re.M), (section, name)
 
 
+def test_a_section_within_a_section_is_a_table_of_its_own_with_every_field() -> None:
+    recipe = parse({"judge": {"draws": 3, "audit": {"reward": "toolkit:noise"}}, "engine": {"cluster": {"workers": 2}}})
+    text = commented(recipe, [])
+    assert parse(tomllib.loads(text)) == recipe
+    audit = text.partition("[judge.audit]")[2].partition("\n[")[0]
+    assert 'reward = "toolkit:noise"' in audit and "# method: none where it is left out" in audit
+    assert 'one of "generated", "expected", "reward"' in " ".join(audit.replace("#", "").split())
+    assert "as in [judge]" in text.partition("[judge.audit]")[0].rpartition("\n\n")[2]
+    assert "workers = 2" in text.partition("[engine.cluster]")[2] and "# select_draws: none" in text
+
+
 def test_text_that_toml_must_quote_comes_back_as_it_was() -> None:
     odd = 'a "quoted" \\ name\twith\x7f ends\n, ümläute and 漢字'
     recipe = Recipe(name=odd, prompts={"source": "x.txt"}, engine={"options": {"a.b": True, "c": 1.5}})  # type: ignore[arg-type]

@@ -58,6 +58,8 @@ def suite(folder: Path, text: str) -> Path:
         "trainer.options={'ds.adam_offload' = true}", "engine.options={gpu_memory_utilization = 0.9}",
         "judge.base_url='http://localhost:8000/v1'", "trainer.python='scripted'", "engine.cluster.address='auto'",
         "trainer.attention='flash_attention_2'", "trust_remote_code=false",
+        "judge.reward='toolkit:noise'", "judge.audit.reward='toolkit:constraints'", "judge.audit.by='a/model'",
+        "judge.audit.base_url='http://localhost:8000/v1'", "judge.audit.key_variable='OPENAI_API_KEY'",
     ],
 )  # fmt: skip
 def test_what_only_tunes_a_run_needs_no_consent(change: str, tmp_path: Path) -> None:
@@ -66,6 +68,28 @@ def test_what_only_tunes_a_run_needs_no_consent(change: str, tmp_path: Path) -> 
     file = tmp_path / "recipe.toml"
     file.write_text((f"[{table}]\n" if table else "") + f"{leaf} = {value}\n")
     consent.check_recipe(config.read_toml(file), (), file, trusted=False)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("judge.audit.reward", "own.py:f"), ("judge.audit.reward", "toolkit:noise.py:f"),
+        ("judge.audit.base_url", "https://evil.example/v1"), ("judge.audit.key_variable", "GITHUB_TOKEN"),
+        ("judge.reward", "toolkit:other"),
+    ],
+)  # fmt: skip
+def test_a_second_judge_obeys_the_rules_of_the_first(key: str, value: str) -> None:
+    *names, leaf = key.split(".")
+    data: dict[str, object] = {leaf: value}
+    for name in reversed(names):
+        data = {name: data}
+    with pytest.raises(RecipeError, match=key):
+        consent.check_recipe(data, (), "recipe.toml", trusted=False)
+    with pytest.raises(RecipeError, match=f"temporal.{key}"):
+        consent.check_recipe({"temporal": data}, (), "compare.toml", trusted=False)
+    consent.check_recipe(data, (), "recipe.toml", trusted=True)
+    consent.check_recipe(data, [f"{key}={value}"], "recipe.toml", trusted=False)
+    assert consent.in_arguments(["toolkit/recipes/temporal.py", "--set", f"{key}={value}"]) == [f"{key}={value}"]
 
 
 @pytest.mark.parametrize("option", ["trust_remote_code = true", "hf_overrides = 'x'", "load_format = 'pt'"])

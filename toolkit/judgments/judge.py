@@ -2,6 +2,7 @@
 
 The recipe passes the present model, as the paper has it; `judge.by` puts another in its place: the past, any model,
 a served one (`judge.base_url`) or a reward function. Verdicts are keyed by the judge and never reused across judges.
+With `judge.select_draws` only the first so many draws make the score; the others measure (view `audit_pairs`).
 
 An answer without a readable verdict has no score: it is never a number among numbers. Only the judge's
 own reply is parsed. Draws differ by seed; the expected-score method is exact and takes one draw.
@@ -14,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
+from toolkit.config import Judge
 from toolkit.engines.openai import ChatRequest, complete_chats
 from toolkit.engines.protocol import Completion, Request
 from toolkit.errors import InputError, JudgeError
@@ -60,30 +62,43 @@ def judge(lab: Lab, model: Model, responses: Sequence[Response]) -> Pool:
     """Every response scored by `model`. Raises JudgeError when too many verdicts are unreadable."""
     settings = lab.recipe.judge
     model = judging(lab, model)
+    roles = "/".join(sorted({response.role for response in responses}))
+    records = verdicts(lab, settings, model, responses, Step(lab.iteration, "judge", f"on {roles} answers", "", 0, 0))
+    planned = any(judgment.status is None for judgment in records)
+    if not planned:
+        _stop_rule(records, settings.max_unreadable, settings.method)
+    selecting = [judgment for judgment in records if judgment.draw < (settings.select_draws or settings.draws)]
+    candidates, unscored = _candidates(responses, selecting)
+    barred = frozenset(unscored if settings.unreadable == "drop_prompt" else ())
+    rules = lab.recipe.pairs
+    digest = _digest(lab, selecting) if lab.planning else ""
+    return Pool(model.id, candidates, barred, rules.ties, planned, rules.length_control, digest)
+
+
+def verdicts(lab: Lab, settings: Judge, model: Model, responses: Sequence[Response], step: Step) -> list[Judgment]:
+    """Every verdict of this judge on the responses: stored ones as they are, missing ones made; in a plan unanswered.
+
+    step: the stage to note them under, the end of its label ("on present answers") and further stats.
+    """
     rubric = load_rubric(settings.rubric)
     if settings.method == "expected" and not rubric.single_digit:
         raise InputError(
             f"rubric {rubric.name!r} has the scale {rubric.scale}, the expected score needs single digits",
             remedy="set judge.method = 'generated', or a scale within 0-9",
         )
-    roles = "/".join(sorted({response.role for response in responses}))
-    label = f"verdicts of {model.name} on {roles} answers"
-    asked = ask(lab, model, responses, rubric)
+    requests = ask(lab, settings, model, responses, rubric)
     by_id = {response.id: response for response in responses}
-    made = lab.fulfil(
-        label, asked, lambda missing: _judge(lab, model, rubric, [(j, by_id[j.response]) for j in missing])
+    label = f"verdicts of {model.name} {step.label}"
+    fetched = lab.fulfil(
+        label,
+        requests,
+        lambda missing: _judge(lab, settings, model, rubric, [(j, by_id[j.response]) for j in missing]),
     )
-    planned = any(judgment.status is None for judgment in made.records)
-    stats: dict[str, int] = Counter(judgment.status for judgment in made.records if judgment.status)
-    most = (len(asked) - made.cached) * settings.sampling.max_tokens
-    lab.note(Step(lab.iteration, "judge", label, model.id, len(asked), made.cached, made.seconds, most, stats))
-    if not planned:
-        _stop_rule(made.records, settings.max_unreadable, settings.method)
-    candidates, unscored = _candidates(responses, made.records)
-    barred = frozenset(unscored if settings.unreadable == "drop_prompt" else ())
-    rules = lab.recipe.pairs
-    digest = _digest(lab, asked) if lab.planning else ""
-    return Pool(model.id, candidates, barred, rules.ties, planned, rules.length_control, digest)
+    counts: dict[str, int] = Counter(judgment.status for judgment in fetched.records if judgment.status)
+    most = (len(requests) - fetched.cached) * settings.sampling.max_tokens
+    step = replace(step, label=label, subject=model.id, total=len(requests), cached=fetched.cached)
+    lab.note(replace(step, seconds=fetched.seconds, new_tokens=most, stats={**step.stats, **counts}))
+    return fetched.records
 
 
 def _digest(lab: Lab, asked: Sequence[Judgment]) -> str:
@@ -93,9 +108,9 @@ def _digest(lab: Lab, asked: Sequence[Judgment]) -> str:
     return content_id("pool", [verdicts, lab.recipe.judge.unreadable, rules.ties, rules.length_control])
 
 
-def judging(lab: Lab, present: Model) -> Model:
-    """The judge that `judge.by` means, stored."""
-    settings = lab.recipe.judge
+def judging(lab: Lab, present: Model, settings: Judge | None = None) -> Model:
+    """The judge that these settings, or the recipe's own, mean, stored."""
+    settings = settings or lab.recipe.judge
     if settings.method == "reward":
         model = reward_model(settings.reward, lab.recipe.prompts)
     elif settings.base_url:
@@ -112,9 +127,8 @@ def judging(lab: Lab, present: Model) -> Model:
     return model
 
 
-def ask(lab: Lab, model: Model, responses: Sequence[Response], rubric: Rubric) -> list[Judgment]:
-    """The requests: `judge.draws` per response; one where the method is exact."""
-    settings = lab.recipe.judge
+def ask(lab: Lab, settings: Judge, model: Model, responses: Sequence[Response], rubric: Rubric) -> list[Judgment]:
+    """The requests: `draws` per response; one where the method is exact."""
     if settings.method == "reward":
         return [Judgment(response.id, model.id, None, "reward", None, 0, None) for response in responses]
     return [
@@ -132,9 +146,11 @@ def ask(lab: Lab, model: Model, responses: Sequence[Response], rubric: Rubric) -
     ]
 
 
-def _judge(lab: Lab, model: Model, rubric: Rubric, missing: list[tuple[Judgment, Response]]) -> Iterator[Judgment]:
-    if lab.recipe.judge.method == "reward":
-        yield from reward(lab, missing)
+def _judge(
+    lab: Lab, settings: Judge, model: Model, rubric: Rubric, missing: list[tuple[Judgment, Response]]
+) -> Iterator[Judgment]:
+    if settings.method == "reward":
+        yield from reward(lab, settings.reward, missing)
         return
     lab.store.insert("rubric", [{"id": rubric.id, "name": rubric.name, "body": rubric.body(), "launch": lab.launch.id}])
     prompts = lab.store.find(Prompt, {response.prompt for _, response in missing})
@@ -142,26 +158,28 @@ def _judge(lab: Lab, model: Model, rubric: Rubric, missing: list[tuple[Judgment,
         judgment.id: (judgment, rubric.messages(prompts[response.prompt].as_text(), response.text or ""))
         for judgment, response in missing
     }
-    yield from _served(lab, rubric, cases) if lab.recipe.judge.base_url else _scored(lab, model, rubric, cases)
+    if settings.base_url:
+        yield from _served(lab, settings, rubric, cases)
+    else:
+        yield from _scored(lab, settings, model, rubric, cases)
 
 
-def _served(lab: Lab, rubric: Rubric, cases: Mapping[str, Case]) -> Iterator[Judgment]:
+def _served(lab: Lab, settings: Judge, rubric: Rubric, cases: Mapping[str, Case]) -> Iterator[Judgment]:
     """Verdicts of a chat server, which renders the conversations itself."""
-    settings = lab.recipe.judge
     engine = lab.recipe.engine.model_copy(update={"base_url": settings.base_url})
     requests = [ChatRequest(id, tuple(m), settings.sampling, j.seed or 0) for id, (j, m) in cases.items()]
     for done in complete_chats(settings.by, engine, settings.key_variable, requests):
         yield _verdict(cases[done.id][0], done, rubric, {})
 
 
-def _scored(lab: Lab, model: Model, rubric: Rubric, cases: Mapping[str, Case]) -> Iterator[Judgment]:
+def _scored(lab: Lab, settings: Judge, model: Model, rubric: Rubric, cases: Mapping[str, Case]) -> Iterator[Judgment]:
     """Verdicts of a checkpoint. A judgement too long for the engine is unreadable, and not asked for.
 
     Equal texts in equal places have one expected score, so it is computed once.
     """
     requests: list[Request] = []
     alike: dict[object, list[str]] = {}
-    asked, labels = _requests(lab, model, rubric, list(cases.values()))
+    asked, labels = _requests(lab, settings, model, rubric, list(cases.values()))
     for request in asked:
         excess = len(request.tokens) + request.sampling.max_tokens - lab.recipe.engine.max_model_len
         if excess > 0:
@@ -177,13 +195,15 @@ def _scored(lab: Lab, model: Model, rubric: Rubric, cases: Mapping[str, Case]) -
             yield _verdict(cases[id][0], done, rubric, labels)
 
 
-def _requests(lab: Lab, model: Model, rubric: Rubric, cases: Sequence[Case]) -> tuple[list[Request], Mapping[str, int]]:
+def _requests(
+    lab: Lab, settings: Judge, model: Model, rubric: Rubric, cases: Sequence[Case]
+) -> tuple[list[Request], Mapping[str, int]]:
     """One for each case, in order, and the labels' tokens where scores are expected ones."""
-    chat, sampling = lab.chat(model), lab.recipe.judge.sampling
+    chat, sampling = lab.chat(model), settings.sampling
     conversations = [messages for _, messages in cases]
     prompts: Iterable[tuple[int, ...]]
     labels: Mapping[str, int]
-    if lab.recipe.judge.method == "generated":
+    if settings.method == "generated":
         prompts, labels = chat.tokens_of(conversations), {}
     else:
         low, high = rubric.scale

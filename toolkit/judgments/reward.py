@@ -2,6 +2,7 @@
 
     def FUNCTION(prompt: str, answer: str, label: str | None) -> float | None
 
+"toolkit:constraints" and "toolkit:noise" are shipped (rewards/): the positive and the negative control.
 label is the prompt's reference answer (`prompts.label`), None where there is none. The function must depend on these
 three alone: its score is kept by the digests of its file and of the labels, and never asked for again. What raises,
 returns None or no finite number is an unreadable verdict with its reason, never a score.
@@ -21,28 +22,34 @@ from typing import Any
 
 from toolkit.config import Prompts
 from toolkit.errors import InputError
-from toolkit.identity import content_id
+from toolkit.identity import content_id, file_digest
 from toolkit.lab import Lab
+from toolkit.prompts import constraints
 from toolkit.prompts.source import load_labels
 from toolkit.records import Judgment, Model, Prompt, Response
+from toolkit.trust.consent import SHIPPED_REWARDS
 
 MOST = 1e6  # as large as the selection in SQL can order
+_REWARDS = Path(__file__).with_name("rewards")
+_IMPORTED = {"constraints": (Path(constraints.__file__),)}  # by a shipped function, and so part of the judge
 
 
 def reward_model(reward: str, prompts: Prompts) -> Model:
     """The judge's record: the function's name, and digests of its file and of the labels if any; it has no weights."""
     path, function = _named(reward)
+    if reward in SHIPPED_REWARDS:
+        return Model(reward, "", f"reward:{file_digest([path, *_IMPORTED.get(function, ())])}:{function}", "reward")
     judge = f"reward:{hashlib.sha256(path.read_bytes()).hexdigest()[:24]}:{function}"
     if labels := load_labels(prompts):
         judge += f":{content_id('labels', dict(labels))}"
     return Model(f"{path.name}:{function}", str(path), judge, "reward")
 
 
-def reward(lab: Lab, missing: list[tuple[Judgment, Response]]) -> Iterator[Judgment]:
+def reward(lab: Lab, reward: str, missing: list[tuple[Judgment, Response]]) -> Iterator[Judgment]:
     """Every requested verdict, by the function. Raises InputError where the file or the function is missing."""
-    score = load_function(lab.recipe.judge.reward)
+    score = load_function(reward)
     prompts = lab.store.find(Prompt, {response.prompt for _, response in missing})
-    labels = load_labels(lab.recipe.prompts)
+    labels = {} if reward in SHIPPED_REWARDS else load_labels(lab.recipe.prompts)
     for judgment, response in missing:
         yield _verdict(judgment, score, _arguments(prompts[response.prompt], response, labels))
 
@@ -86,10 +93,13 @@ def _verdict(judgment: Judgment, function: Callable[..., Any], arguments: Mappin
 
 def _named(reward: str) -> tuple[Path, str]:
     file, colon, function = reward.rpartition(":")
+    if reward in SHIPPED_REWARDS:
+        return _REWARDS / f"{function}.py", function
     path = Path(file).expanduser()
     if not colon or path.suffix != ".py" or not function.isidentifier():
         raise InputError(
-            f"judge.reward = {reward!r}", remedy="name a file and a function: --set judge.reward=rewards.py:exact"
+            f"judge.reward = {reward!r}",
+            remedy="name a file and a function, as rewards.py:exact, or toolkit:constraints or toolkit:noise",
         )
     if not path.is_file():
         raise InputError(f"no reward file {path}", where="judge.reward", remedy="name an existing Python file")

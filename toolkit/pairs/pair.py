@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from toolkit.errors import JudgeError
 from toolkit.identity import content_id
+from toolkit.judgments.audit import audit, held_out
 from toolkit.lab import Lab, Step
 from toolkit.pairs.chance import store_selection
 from toolkit.pairs.picks import Picks
@@ -25,6 +26,7 @@ def pair(lab: Lab, name: str, chosen: Picks, rejected: Picks) -> PairSet:
     if chosen.planned or rejected.planned:
         planned = PairSet(name, 0, lab.iteration, (), asked=content_id("pairs", [chosen.asked, rejected.asked]))
         lab.note(Step(lab.iteration, "pair", f"pairs {name}", planned.id, len(chosen.by_prompt), 0))
+        audit(lab, planned, chosen.judge or rejected.judge, len(chosen.by_prompt))
         return planned
     pairs, drops = pair_up(chosen, rejected)
     _stop_rule(lab, name, len(pairs), drops)
@@ -33,11 +35,13 @@ def pair(lab: Lab, name: str, chosen: Picks, rejected: Picks) -> PairSet:
     made, cached = _foreseen(lab, draft) if lab.planning else freeze(lab.store, draft, lab.launch.id)
     if not lab.planning:
         store_selection(lab.store, made.id, chosen, rejected, lab.launch.id)
-    stats = {"pairs": len(pairs), **Counter(drop.reason for drop in drops)}
+    by = chosen.judge or rejected.judge
+    stats = {"pairs": len(pairs), **Counter(drop.reason for drop in drops), **held_out(lab, by)}
     done = len(pairs) if cached else 0
     lab.note(
         Step(lab.iteration, "pair", f"pairs {name}", made.id, len(pairs), done, time.monotonic() - started, 0, stats)
     )
+    audit(lab, made, by, len(pairs))
     return made
 
 

@@ -1,8 +1,8 @@
 """Prompts from a file or a data set, checked: a broken line is an error with its place, never a skipped row.
 
-Read: "starter" and "ift" (shipped, own-written, the second with answers), .txt (one prompt a line), .jsonl
-(`prompts.field`, or the first user turn of "messages"), .csv, .parquet and Hugging Face data sets through `datasets`.
-A reference answer is `prompts.label`, or the turn after the first user turn; only SPIN asks for it.
+Read: "starter" and "ift" (shipped, own-written, the second with answers), "constraints" (generated), .txt (one prompt a
+line), .jsonl (`prompts.field`, or the first user turn of "messages"), .csv, .parquet and Hugging Face data sets through
+`datasets`. A reference answer is `prompts.label`, or the turn after the first user turn; only SPIN asks for it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 from toolkit.config import Prompts as Settings
 from toolkit.errors import InputError
+from toolkit.prompts.constraints import constraint_prompts
 from toolkit.records import Prompt
 from toolkit.safe_text import one_line
 from toolkit.trust.paths import check_ordinary
@@ -23,13 +24,19 @@ SHIPPED = {
     "starter": Path(__file__).with_name("starter.txt"),
     "ift": Path(__file__).parents[1] / "demonstrations" / "ift.jsonl",
 }
+GENERATED = "constraints"
 LOADERS = {".csv": "csv", ".parquet": "parquet"}
+
+
+def is_shipped(settings: Settings) -> bool:
+    """Whether the prompts come with the toolkit: from a shipped file, or made by its generator."""
+    return settings.source == GENERATED or settings.source in SHIPPED
 
 
 def is_local(settings: Settings) -> bool:
     """Whether the prompts are shipped or in a file, so that no network is needed. A wrong file name is local."""
     path = Path(settings.source)
-    return settings.source in SHIPPED or path.suffix in {".txt", ".jsonl", *LOADERS} or path.expanduser().exists()
+    return is_shipped(settings) or path.suffix in {".txt", ".jsonl", *LOADERS} or path.expanduser().exists()
 
 
 def load_prompts(settings: Settings) -> tuple[Prompt, ...]:
@@ -70,6 +77,10 @@ def _read(settings: Settings) -> Iterator[tuple[str, str]]:
 
 def _rows(settings: Settings) -> Iterator[tuple[Any, str]]:
     """Every row with its place; a line of a .txt file is a row of one text."""
+    if settings.source == GENERATED:
+        for number, text in enumerate(constraint_prompts(settings.count, settings.seed), start=1):
+            yield {settings.field: text}, f"{GENERATED}:{number}"
+        return
     path = SHIPPED.get(settings.source) or Path(settings.source).expanduser()
     check_ordinary(path, "prompts.source")
     if path.suffix in {".txt", ".jsonl"}:

@@ -26,11 +26,16 @@ _BOUNDS = (
 
 def commented(recipe: Recipe, head: Sequence[str]) -> str:
     """The recipe below these first lines, each of them a comment."""
-    lines = [*(f"# {line}".rstrip() for line in head), "", *_fields(recipe)]
-    for name, section in recipe:
-        if isinstance(section, Section):
-            lines += ["", *_comment(opening(section)), f"[{name}]", *_fields(section)]
+    lines = [*(f"# {line}".rstrip() for line in head), "", *_fields(recipe), *_tables(recipe, "")]
     return "\n".join(lines) + "\n"
+
+
+def _tables(section: Section, prefix: str) -> Iterator[str]:
+    """The sections inside this one, after that section's own fields, as TOML needs them."""
+    for name, inner in section:
+        if isinstance(inner, Section):
+            yield from ("", *_comment(opening(inner)), f"[{prefix}{name}]", *_fields(inner))
+            yield from _tables(inner, f"{prefix}{name}.")
 
 
 def _fields(section: Section) -> Iterator[str]:
@@ -61,8 +66,9 @@ def as_toml(value: Any) -> str:
 def meaning(info: FieldInfo) -> str:
     """Description, choices and range of a field."""
     parts = [info.description or ""]
-    if get_origin(info.annotation) is Literal:
-        parts.append("one of " + ", ".join(json.dumps(choice) for choice in get_args(info.annotation)))
+    kinds = (info.annotation, *get_args(info.annotation))  # Literal[...], or Literal[...] | None
+    for choices in (get_args(kind) for kind in kinds if get_origin(kind) is Literal):
+        parts.append("one of " + ", ".join(json.dumps(choice) for choice in choices))
     bounds = [(bound, *known) for bound in info.metadata for known in _BOUNDS if isinstance(bound, known[0])]
     parts.append(" and ".join(f"{word} {getattr(bound, key):g}" for bound, _, key, word in bounds))
     return "; ".join(part for part in parts if part)

@@ -136,10 +136,10 @@ def budget(entry: Entry, steps: Sequence[Step]) -> dict[str, int]:
 
 def shared(steps: Sequence[Step]) -> dict[str, int]:
     """What of a recipe's plan the recipes before it would have made."""
-    stages = {"trainings": "train", "answers": "generate", "verdicts": "judge"}
+    stages = {"trainings": ("train",), "answers": ("generate",), "verdicts": ("judge", "audit")}
     return {
-        what: sum(step.stats.get("shared", 0) for step in steps if step.stage == stage)
-        for what, stage in stages.items()
+        what: sum(step.stats.get("shared", 0) for step in steps if step.stage in among)
+        for what, among in stages.items()
     }
 
 

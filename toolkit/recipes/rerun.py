@@ -12,18 +12,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from toolkit.config import Recipe
+from toolkit.config import Judge, Recipe
 from toolkit.demonstrations.source import SHIPPED as DEMONSTRATIONS
 from toolkit.engines import embedded
 from toolkit.judgments.rubric import is_shipped
 from toolkit.lab import Lab, Step
-from toolkit.prompts.source import SHIPPED as PROMPTS
+from toolkit.prompts.source import is_shipped as has_shipped_prompts
 from toolkit.provenance import capture
 from toolkit.recipes.compare import RECIPES
 from toolkit.recipes.run import RecipeFunction
 from toolkit.records import Model
 from toolkit.redaction import redact
 from toolkit.store.database import Store
+from toolkit.trust.consent import SHIPPED_REWARDS
 
 PACKAGE = Path(__file__).parent
 
@@ -64,14 +65,25 @@ def unread(settings: Recipe, bases: Mapping[str, Model]) -> list[str]:
     judge, base = settings.judge, "base" if settings.sft.data else "M_0"
     wanted = {
         "model": "" if base in bases or settings.model == embedded.NAME else settings.model,
-        "prompts.source": "" if settings.prompts.source in PROMPTS else settings.prompts.source,
+        "prompts.source": "" if has_shipped_prompts(settings.prompts) else settings.prompts.source,
         "sft.data": ", ".join(source for source in settings.sft.data if source not in DEMONSTRATIONS),
         "judge.by": "" if judge.by in ("present", "past") or judge.base_url else judge.by,
-        "judge.reward": judge.reward,
+        "judge.reward": "" if judge.reward in SHIPPED_REWARDS else judge.reward,
         "judge.rubric": "" if is_shipped(judge.rubric) else judge.rubric,
+        **_unread_audit(judge.auditing),
         "training.reference": "" if settings.training.reference in ("present", "past") else settings.training.reference,
     }
     return [f"{field} = {value!r}" for field, value in wanted.items() if value]
+
+
+def _unread_audit(audit: Judge | None) -> dict[str, str]:
+    if audit is None:
+        return {}
+    return {
+        "judge.audit.by": "" if audit.by in ("present", "past") or audit.base_url else audit.by,
+        "judge.audit.reward": "" if audit.reward in SHIPPED_REWARDS else audit.reward,
+        "judge.audit.rubric": "" if audit.method == "reward" or is_shipped(audit.rubric) else audit.rubric,
+    }
 
 
 def planned(store: Store, recipe: RecipeFunction, settings: Recipe, bases: Mapping[str, Model]) -> list[Step]:

@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.provenance import Launch
+from toolkit.reporting.audit_gaps import gap_table, own_judge_note
 from toolkit.reporting.tables import Table, table
 from toolkit.store.database import Store
 from toolkit.trust.paths import check_name
 from toolkit.trust.safe_files import write_files
 
 _NOTES = """What two recipes ask for alike (M_0's answers to a prompt, a judge's verdict on one of them, a training) was
-made once, by the first that asked; "shared" counts it, and "seconds" holds it there. Every set is scored by the judge
-of its recipe: where that is the present model, gaps of different models are no common scale.
+made once, by the first that asked; "shared" counts it, and "seconds" holds it there. The audit gap is by a judge that
+took no part in selection (judge.audit): recipes with one audit judge share its scale. The gap by the own judge is by
+the judge of each recipe: where that is the present model, gaps of different models are no common scale.
 `python -m toolkit rescore` scores sets by one fixed judge.
 """
 
@@ -22,16 +24,18 @@ of its recipe: where that is the present model, gaps of different models are no 
 def report_comparison(store: Store, name: str, launches: Sequence[Launch], folder: Path) -> Path:
     """Write the report, show its tables, and return its path."""
     path = write_comparison(store, name, launches, folder)
-    shown = "\n\n".join(part.text() for part in _tables(store, launches))
-    print(f"\n{shown}\n\nreport:  {path}\nstore:   {store.path}")
+    tables = _tables(store, launches)
+    shown = "\n\n".join(part.text() for part in tables)
+    print(f"\n{shown}\n{own_judge_note(tables[-1])}\n\nreport:  {path}\nstore:   {store.path}")
     return path
 
 
 def write_comparison(store: Store, name: str, launches: Sequence[Launch], folder: Path) -> Path:
     """The report as Markdown, named as the comparison."""
-    tables = [part.markdown() for part in _tables(store, launches)]
+    tables = _tables(store, launches)
+    note = f"{own_judge_note(tables[-1])}\n"
     runs = "".join(f"- [{launch.run}]({launch.run}.md): launch {launch.id}\n" for launch in launches)
-    text = "\n".join([f"# Comparison {name}\n", *tables, _NOTES, runs])
+    text = "\n".join([f"# Comparison {name}\n", *(part.markdown() for part in tables), note, _NOTES, runs])
     return write_files(folder, {f"{check_name(name, 'a comparison')}.md": text})[0]
 
 
@@ -42,7 +46,8 @@ def totals(store: Store, launches: Sequence[Launch]) -> list[dict[str, Any]]:
 
 def _tables(store: Store, launches: Sequence[Launch]) -> list[Table]:
     sets = store.named("compare_iterations", launches=_ids(launches))
-    return [table("Side by side", totals(store, launches)), table("Pairs by iteration", sets)]
+    gaps = gap_table("Pairs by iteration", store, [launch.id for launch in launches], sets)
+    return [table("Side by side", totals(store, launches)), gaps]
 
 
 def _ids(launches: Sequence[Launch]) -> str:

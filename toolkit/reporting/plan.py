@@ -19,7 +19,7 @@ def plan_text(steps: Sequence[Step]) -> str:
 def left(steps: Sequence[Step]) -> dict[str, int]:
     """What is still to do: requests, the most new tokens, trainings."""
     todo = [step for step in steps if step.cached < step.total and step.stage != "pair"]
-    asking = [step for step in todo if step.stage in ("generate", "judge", "compare")]
+    asking = [step for step in todo if step.stage in ("generate", "judge", "audit", "compare")]
     return {
         "requests": sum(step.total - step.cached for step in asking),
         "new_tokens": sum(step.new_tokens for step in todo),
@@ -52,5 +52,5 @@ def launch_text(steps: Sequence[Step]) -> str:
 def _row(step: Step) -> tuple[str, ...]:
     todo = step.total - step.cached
     tokens = f"{step.new_tokens:,}" if step.new_tokens else "-"
-    upto = "up to " if step.stage == "pair" and todo else ""
+    upto = "up to " if step.stage in ("pair", "audit") and todo else ""
     return (str(step.iteration), step.stage, step.label, f"{step.cached:,}", f"{upto}{todo:,}", tokens)

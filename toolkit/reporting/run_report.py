@@ -12,6 +12,7 @@ from typing import Any
 
 from toolkit.engines.scripted import MADE_UP
 from toolkit.provenance import Launch
+from toolkit.reporting.audit_gaps import gap_table, own_judge_note
 from toolkit.reporting.tables import Table, table
 from toolkit.store.database import Store
 from toolkit.trust.paths import check_name
@@ -28,21 +29,30 @@ def report_run(store: Store, launch: Launch, folder: Path) -> Path:
     """Write the report of this launch's run, show its short form, and return its path."""
     path = write_report(store, launch, folder)
     shown = run_tables(store, launch.id)
-    print("", *(part.text() + "\n" for part in shown[:3]), CHANCE + "\n", _next_steps(store, launch, path), sep="\n")
+    first, *rest = (part.text() + "\n" for part in shown[:3])
+    print("", first + own_judge_note(shown[0]) + "\n", *rest, CHANCE + "\n", sep="\n")
+    print(_next_steps(store, launch, path))
     return path
 
 
 def write_report(store: Store, launch: Launch, folder: Path) -> Path:
     """The report as Markdown, named as the run."""
     name = f"{check_name(launch.run, 'a run')}.md"
-    tables = [part.markdown() for part in run_tables(store, launch.id)]
-    return write_files(folder, {name: "\n".join([_head(launch), *tables, _limits()])})[0]
+    gaps, *others = run_tables(store, launch.id)
+    parts = [
+        _head(launch),
+        gaps.markdown(),
+        f"{own_judge_note(gaps)}\n",
+        *(part.markdown() for part in others),
+        _limits(),
+    ]
+    return write_files(folder, {name: "\n".join(parts)})[0]
 
 
 def run_tables(store: Store, launch: str) -> list[Table]:
     """Every table of the report of the run that this launch belongs to."""
     return [
-        table("What happened", store.named("run_iterations", launch=launch)),
+        gap_table("What happened", store, [launch], store.named("run_iterations", launch=launch)),
         table("What chance gives", store.named("run_chance", launch=launch)),
         table("Training", store.named("run_trainings", launch=launch)),
         table("Verdicts", store.named("run_verdicts", launch=launch)),
@@ -77,6 +87,7 @@ def _head(launch: Launch) -> str:
             f"top_p = {answers['top_p']}, at most {answers['max_tokens']} tokens",
             f"- engine: {made_by(launch.recipe['engine']['kind'])}",
             f"- judge: {judge['by']}, method `{judge['method']}`, rubric `{judge['rubric']}`, {judge['draws']} draws",
+            f"- audit judge, which selected nothing: {_audit_judge(launch.recipe)}",
             f"- DPO: beta {training['beta']}, learning rate {rate} in {dtype}, "
             f"batch {training['batch_size']}, {training['epochs']} epochs, reference {training['reference']}",
             f"- launch {launch.id} of {launch.started}, commit {launch.commit_hash or 'unknown'}",
@@ -84,6 +95,11 @@ def _head(launch: Launch) -> str:
             "",
         ]
     )
+
+
+def _audit_judge(recipe: Mapping[str, Any]) -> str:
+    audit: Mapping[str, Any] = recipe["judge"].get("audit") or {}
+    return str(audit.get("reward") or audit.get("by") or "none (judge.audit)")
 
 
 def _limits() -> str:

@@ -38,7 +38,7 @@ SELECT
     (SELECT count(*) FROM response WHERE launch = $launch AND role IN ('past', 'present', 'future')) AS answers,
     (SELECT count(*) FROM judgment WHERE launch = $launch) AS verdicts,
     coalesce(sum(total - cached) FILTER (stage = 'generate'), 0)::BIGINT AS told_answers,
-    coalesce(sum(total - cached) FILTER (stage = 'judge'), 0)::BIGINT AS told_verdicts
+    coalesce(sum(total - cached) FILTER (stage IN ('judge', 'audit')), 0)::BIGINT AS told_verdicts
 FROM step WHERE launch = $launch
 """
 _STEPS = "SELECT iteration, stage, label, subject, total, cached, seconds FROM step WHERE launch = ? ORDER BY position"

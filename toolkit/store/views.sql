@@ -289,6 +289,51 @@ CREATE OR REPLACE VIEW answer_scores AS
 SELECT r.prompt, j.response, j.judge, j.method, j.rubric, round(avg(j.score), 9) AS score
 FROM judgment j JOIN response r ON r.id = j.response WHERE j.score IS NOT NULL GROUP BY ALL;
 
+-- One row per pair and launch that measured its set by verdicts which took no part in selecting it: kind 'audit' by the
+-- recipe's audit judge, 'held_out' by the draws of the set's own judge that judge.select_draws left out. A pair with a
+-- side that has no readable verdict is left out. newest: the newest launch that measured this set in this way.
+CREATE OR REPLACE VIEW audit_pairs AS
+WITH way AS (
+    SELECT DISTINCT
+        s.launch, l.position, 'audit' AS kind, s.stats->>'set' AS pair_set, s.stats->'way' AS way
+    FROM step s JOIN launch l ON l.id = s.launch WHERE s.stage = 'audit'
+    UNION ALL
+    SELECT DISTINCT s.launch, l.position, 'held_out', s.subject, s.stats->'held_out'
+    FROM step s JOIN launch l ON l.id = s.launch WHERE s.stage = 'pair' AND (s.stats->'held_out') IS NOT NULL
+),
+named AS (
+    SELECT
+        launch, kind, pair_set, way->>'judge' AS judge, way->>'method' AS method, way->>'rubric' AS rubric,
+        way->>'sampling' AS sampling, (way->>'first')::INT AS first_draw, (way->>'end')::INT AS end_draw,
+        row_number() OVER (PARTITION BY pair_set, kind ORDER BY position DESC, launch DESC, way::VARCHAR) = 1 AS newest
+    FROM way
+),
+side AS (
+    SELECT n.*, x.id AS pair, u.response, u.sign
+    FROM named n JOIN pair_set_members m ON m.pair_set = n.pair_set JOIN pair x ON x.id = m.pair,
+    LATERAL (VALUES (x.chosen, 1), (x.rejected, -1)) AS u(response, sign)
+),
+scored AS (
+    SELECT
+        s.launch, s.kind, s.pair_set, s.newest, s.judge, s.method, s.rubric, s.pair, s.sign, round(avg(j.score), 9) AS score
+    FROM side s
+    JOIN judgment j ON j.response = s.response AND j.judge = s.judge AND j.method = s.method
+        AND j.rubric IS NOT DISTINCT FROM s.rubric AND (j.sampling->>'$') IS NOT DISTINCT FROM s.sampling
+        AND j.draw >= s.first_draw AND j.draw < s.end_draw
+    WHERE j.score IS NOT NULL GROUP BY ALL
+)
+SELECT
+    launch, kind, pair_set, newest, judge, method, rubric, pair, sum(score) FILTER (sign = 1) AS chosen_score,
+    sum(score) FILTER (sign = -1) AS rejected_score, chosen_score - rejected_score AS gap
+FROM scored GROUP BY ALL HAVING count(*) = 2;
+
+-- The mean of those gaps, for each set and launch that measured it.
+CREATE OR REPLACE VIEW audit_gaps AS
+SELECT
+    a.launch, a.kind, a.pair_set, a.newest, a.judge, m.name AS judge_name, a.method, a.rubric, count(*) AS pairs,
+    avg(a.gap ORDER BY a.gap) AS gap
+FROM audit_pairs a JOIN model m ON m.id = a.judge GROUP BY ALL;
+
 -- Where an answer stands among the answers that the set could be chosen from: 0 the lowest, 1 the highest. Those are the
 -- run's own, of the roles that its sets of this phase have: what another recipe asked the same models for is left out.
 CREATE OR REPLACE VIEW ranks AS

@@ -26,6 +26,7 @@ from toolkit.safe_text import one_line
 
 FLAG = "--trust"
 SCRIPTED = "scripted"  # trainer.python of the demo: the toolkit's own stand-in, so it needs no consent
+SHIPPED_REWARDS = ("toolkit:noise", "toolkit:constraints")  # the toolkit's own functions (judgments/rewards)
 KEY_VARIABLE = "OPENAI_API_KEY"  # the only key variable that a file may name without consent
 DTYPES = ("dtype", "ds.param_dtype")  # options that config.py moves to the field dtype
 # Options of the trainer that name folders, data sets, models and accounts, whatever their values.
@@ -119,7 +120,9 @@ def _needs_consent(key: str, value: Any) -> bool:
     match key:
         case "trust_remote_code":
             return value is not False
-        case "judge.reward" | "engine.python" | "trainer.launcher" | "trainer.hostfile":
+        case "judge.reward" | "judge.audit.reward":
+            return bool(value) and value not in SHIPPED_REWARDS
+        case "engine.python" | "trainer.launcher" | "trainer.hostfile":
             return bool(value)
         case "trainer.python":
             return value not in ("", SCRIPTED)
@@ -129,9 +132,9 @@ def _needs_consent(key: str, value: Any) -> bool:
             return value not in _HERE
         case "engine.options" | "trainer.options":
             return not isinstance(value, Mapping) or any(_is_risky(name, word) for name, word in value.items())
-        case "engine.base_url" | "judge.base_url":
+        case "engine.base_url" | "judge.base_url" | "judge.audit.base_url":
             return _is_remote(value)
-        case "judge.key_variable":
+        case "judge.key_variable" | "judge.audit.key_variable":
             return bool(value != KEY_VARIABLE)
     return False
 

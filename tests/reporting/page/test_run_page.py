@@ -194,7 +194,7 @@ def test_a_figure_states_n_interval_and_floor_and_stands_beside_the_papers(diagn
     assert {"n", "low", "high", "floor", "floor low", "floor high"} <= set(norm.asked[0].table.columns)
     assert [line.name for line in norm.charts[0].lines] == ["temporal", "temporal, future", "self_rewarding"]  # type: ignore[union-attr]
     assert len(norm.charts[0].band) == 2 and "in no mean: 6." in norm.said  # type: ignore[union-attr]
-    gap = figures["Score gap"]
+    gap = figures["Score gap, own judge"]
     assert gap.charts[1].note == "published, Llama3.1-8B, other judge"  # type: ignore[union-attr]
     assert ("Self-Rewarding", "1", "0.195") in gap.asked[1].table.rows
     assert "Score gap by fixed, expected" in figures
@@ -207,7 +207,7 @@ def test_without_diagnostics_the_page_says_by_which_command_they_are_made(bare: 
     text = as_html(made)
     assert text.count("python -m toolkit diagnose temporal") >= 2
     titles = [figure.title for part in made.sections for figure in part.figures]
-    assert "Score gap" in titles and "Directional gradient norm" not in titles
+    assert "Score gap, own judge" in titles and "Directional gradient norm" not in titles
     assert "normal ones (1.96 standard errors)" in text
 
 

@@ -23,7 +23,7 @@ from toolkit.config import Recipe
 from toolkit.lab import Step
 from toolkit.precision import computes, kind, resolve_recipe
 from toolkit.progress import duration
-from toolkit.reporting.cost.load import CHARACTERS, TRAINING, Load, loads
+from toolkit.reporting.cost.load import CHARACTERS, TRAINING, Load, judge_of, loads, rated_as
 from toolkit.reporting.cost.rates import Hardware, Measured, parameters, saved, table
 from toolkit.reporting.tables import Table
 
@@ -88,7 +88,8 @@ def _size(count: float) -> str:
 
 
 def _cost(recipe: Recipe, load: Load, machine: Hardware, rows: Sequence[Measured]) -> Cost:
-    elsewhere = load.stage == "judge" and (recipe.judge.base_url or recipe.judge.method == "reward")
+    judge = judge_of(recipe, load.stage)
+    elsewhere = judge is not None and (judge.base_url or judge.method == "reward")
     if elsewhere:
         seconds, rate, source = 0.0, "-", "not made by an engine of this machine, so not counted"
     else:
@@ -125,7 +126,7 @@ def _devices(recipe: Recipe, load: Load, machine: Hardware) -> int:
 def _timed(recipe: Recipe, load: Load, used: Hardware, rows: Sequence[Measured]) -> tuple[float, str, str]:
     """(seconds, kind of rate, its source)."""
     size, engine = parameters(load.model), "openrlhf" if load.stage == TRAINING else recipe.engine.kind
-    kind = (engine, load.stage, load.method, used.name, _dtype(recipe, load, used))
+    kind = (engine, rated_as(load.stage), load.method, used.name, _dtype(recipe, load, used))
     near = [row for row in rows if (row.engine, row.stage, row.method, row.hardware.name, row.dtype) == kind]
     if not near:
         return _by_arithmetic(recipe, load, used, size)

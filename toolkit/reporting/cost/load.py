@@ -9,14 +9,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from toolkit.config import Recipe
+from toolkit.config import Judge, Recipe
 from toolkit.judgments.rubric import load_rubric
 from toolkit.lab import Step
 from toolkit.prompts.source import load_prompts
 from toolkit.reporting.cost.rates import Measured
 
 CHARACTERS = 4  # of a token, where no tokenizer has counted
-ASKING, TRAINING = ("generate", "judge", "evaluate"), "train"
+ASKING, TRAINING = ("generate", "judge", "audit", "evaluate"), "train"
 
 
 @dataclass(frozen=True)
@@ -74,17 +74,22 @@ def _todo(steps: Sequence[Step], recipe: Recipe) -> list[Load]:
 def _kind(step: Step, recipe: Recipe) -> Load:
     if step.stage == TRAINING:
         return Load(TRAINING, step.stats["method"], recipe.model, None)
-    if step.stage == "judge":
-        by = recipe.model if recipe.judge.by in ("present", "past") else recipe.judge.by
-        return Load("judge", recipe.judge.method, by, recipe.judge.max_tokens)
+    if judge := judge_of(recipe, step.stage):
+        by = recipe.model if judge.by in ("present", "past") else judge.by
+        return Load(step.stage, judge.method, by, judge.max_tokens)
     return Load(step.stage, "", recipe.model, recipe.answers.max_tokens)
+
+
+def judge_of(recipe: Recipe, stage: str) -> Judge | None:
+    """Who gives the verdicts of this stage; None for a stage without verdicts."""
+    return {"judge": recipe.judge, "audit": recipe.judge.auditing}.get(stage)
 
 
 def _guessed(load: Load, answer: Load, recipe: Recipe) -> Load:
     """With what one request reads, from characters and limits. Of an evaluation's questions nothing is known."""
     whole = answer.read + answer.written
-    if load.stage == "judge" and recipe.judge.method != "reward":
-        rubric = load_rubric(recipe.judge.rubric)
+    if (judge := judge_of(recipe, load.stage)) and judge.method != "reward":
+        rubric = load_rubric(judge.rubric)
         return replace(load, read=(len(rubric.system) + len(rubric.user)) / CHARACTERS + whole)
     if load.stage == TRAINING:
         sides, settings = (1, recipe.sft) if load.method == "SFT" else (2, recipe.training)
@@ -92,9 +97,14 @@ def _guessed(load: Load, answer: Load, recipe: Recipe) -> Load:
     return load
 
 
+def rated_as(stage: str) -> str:
+    """The stage whose measured rates hold for this one: an audit's verdicts are verdicts."""
+    return "judge" if stage == "audit" else stage
+
+
 def _as_measured(load: Load, rows: Sequence[Measured]) -> Load:
     """With the tokens that requests of this kind had, where some were measured."""
-    kind = (load.stage, load.method, load.model, load.most)
+    kind = (rated_as(load.stage), load.method, load.model, load.most)
     row = next((row for row in rows if (row.stage, row.method, row.model, row.most) == kind), None)
     if row is None:
         return load

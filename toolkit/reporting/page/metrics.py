@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from toolkit.reporting.audit_gaps import OWN_JUDGE
 from toolkit.reporting.page.parts import Answer, Scope, ask, listed, quoted
 
 
@@ -31,9 +32,9 @@ class Shown:
 
 SHOWN = (
     Shown(
-        "gap", ("",), "Score gap", "points of the rubric",
-        "How far apart the judge puts the two sides of a pair: score of the chosen answer minus score of the rejected. "
-        "Each iteration has its own judge, the present model, so part of a change may be the judge's.",
+        "gap", ("",), "Score gap, own judge", "points of the rubric",
+        f"{OWN_JUDGE} It is the score of the chosen answer minus the score of the rejected. Each iteration has its own "
+        "judge, the present model, so part of a change may be the judge's.",
         published="gap", alone="x.gap",
     ),
     Shown(
@@ -101,15 +102,32 @@ SELECT
     s.run, s.iteration, s.pair_set AS "set", x.n, x.missing, x.mean, x.mean - x.half AS low, x.mean + x.half AS high
 FROM run_sets s JOIN found x ON x.pair_set = s.pair_set AND x.n > 0
 """
+_AUDITS = """SELECT DISTINCT a.judge, a.judge_name, a.method FROM audit_gaps a JOIN run_sets s USING (pair_set)
+WHERE s.run IN ({runs}) AND a.kind = 'audit' AND a.newest ORDER BY a.judge_name, a.method, a.judge"""
+_AUDIT_GAP = """(
+    SELECT max(a.gap) FROM audit_pairs a
+    WHERE a.pair = x.id AND a.pair_set = x.pair_set AND a.kind = 'audit' AND a.newest AND a.judge = {judge}
+)"""
+_HELD_OUT = (
+    "SELECT 1 FROM audit_gaps a JOIN run_sets s USING (pair_set) WHERE s.run IN ({runs}) AND a.kind = 'held_out'"
+)
+_HELD_OUT_GAP = """(
+    SELECT max(a.gap) FROM audit_pairs a
+    WHERE a.pair = x.id AND a.pair_set = x.pair_set AND a.kind = 'held_out' AND a.newest
+)"""
 _JUDGES = """SELECT DISTINCT x.metric FROM summary x JOIN run_sets s ON s.pair_set = x.pair_set
 WHERE s.run IN ({runs}) AND starts_with(x.metric, 'gap/') ORDER BY x.metric"""
 _MODEL = {"parent": "s.parent", "result": "s.result", "": "NULL", "base": "x.model"}
 
 
 def all_shown(scope: Scope) -> list[Shown]:
-    """The metrics above, after the score gap the same gap by every other judge that scored a set."""
-    judges = [row["metric"] for row in scope.store.query(_JUDGES.format(runs=listed(scope.runs)))]
-    return [SHOWN[0], *(_by_judge(metric) for metric in judges), *SHOWN[1:]]
+    """The metrics above: the gap by each audit judge first, then by held-out draws, the own judge, others."""
+    runs = listed(scope.runs)
+    audits = [_by_audit(**row) for row in scope.store.query(_AUDITS.format(runs=runs))]
+    held_out = [_BY_HELD_OUT] if scope.store.query(_HELD_OUT.format(runs=runs)) else []
+    judges = [row["metric"] for row in scope.store.query(_JUDGES.format(runs=runs))]
+    others = [_by_judge(metric) for metric in judges if metric not in {audit.metric for audit in audits}]
+    return [*audits, *held_out, SHOWN[0], *others, *SHOWN[1:]]
 
 
 def means(scope: Scope, shown: Shown) -> Answer | None:
@@ -123,6 +141,24 @@ def means(scope: Scope, shown: Shown) -> Answer | None:
         found = ask(scope.store, "Numbers", (_ALONE + _KEPT).format(value=shown.alone, **runs))
         return found if found.rows else None
     return None
+
+
+def _by_audit(judge: str, judge_name: str, method: str) -> Shown:
+    said = (
+        f"The sides of the pairs scored by {judge_name} ({method}), which took no part in selection: 0 where the "
+        "chosen answers are no better to it than the rejected ones."
+    )
+    return Shown(
+        f"gap/{judge_name}/{method}", ("",), f"Score gap by the audit judge {judge_name}", "points of that judge", said,
+        alone=_AUDIT_GAP.format(judge=quoted(judge)),
+    )  # fmt: skip
+
+
+_BY_HELD_OUT = Shown(
+    "gap_held_out", ("",), "Score gap, held-out draws", "points of the rubric",
+    "The own judge's gap by the draws of its verdicts that did not select (judge.select_draws): without the part that "
+    "selection takes out of the noise between draws.", alone=_HELD_OUT_GAP,
+)  # fmt: skip
 
 
 def _by_judge(metric: str) -> Shown:

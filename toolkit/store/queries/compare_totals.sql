@@ -2,14 +2,14 @@
 WITH total AS (
     SELECT
         launch, count(*) FILTER (stage = 'train') AS trainings, sum(total) FILTER (stage = 'generate') AS answers,
-        sum(total) FILTER (stage = 'judge') AS verdicts,
+        sum(total) FILTER (stage IN ('judge', 'audit')) AS verdicts,
         sum((stats->>'tokens')::BIGINT) FILTER (stage = 'generate') AS tokens
     FROM step GROUP BY launch
 ),
 made AS (  -- over every launch of the run: what this run itself made, and the time it took
     SELECT
         l.run, sum(s.seconds) AS seconds, sum(s.total - s.cached) FILTER (s.stage = 'generate') AS answers,
-        sum(s.total - s.cached) FILTER (s.stage = 'judge') AS verdicts,
+        sum(s.total - s.cached) FILTER (s.stage IN ('judge', 'audit')) AS verdicts,
         sum(s.total - s.cached) FILTER (s.stage = 'train') AS trainings
     FROM step s JOIN launch l ON l.id = s.launch GROUP BY l.run
 )

@@ -2,13 +2,11 @@
 -- A launch that keeps no dtype is of before `dtype = "auto"`: its recipe names the engine's, its trainer's was bfloat16.
 WITH asked AS (
     SELECT
-        l.hardware, l.recipe->'engine'->>'kind' AS engine, s.stage,
+        l.hardware, l.recipe->'engine'->>'kind' AS engine, CASE s.stage WHEN 'audit' THEN 'judge' ELSE s.stage END AS stage,
         CASE WHEN (l.hardware->'dtype') IS NULL THEN coalesce(nullif(l.recipe->'engine'->>'dtype', 'auto'), 'bfloat16')
             ELSE coalesce(l.hardware->'dtype'->>'engine', '') END AS dtype,  -- '': an engine that does not compute here
-        CASE WHEN s.stage = 'judge' AND l.recipe->'judge'->>'by' NOT IN ('present', 'past')
-            THEN l.recipe->'judge'->>'by' ELSE l.recipe->>'model' END AS model,
-        CASE WHEN s.stage = 'judge' THEN l.recipe->'judge'->>'method' ELSE '' END AS method,
-        (l.recipe->CASE WHEN s.stage = 'judge' THEN 'judge' ELSE 'answers' END->>'max_tokens')::INT AS most,
+        CASE WHEN v.by NOT IN ('present', 'past') THEN v.by ELSE l.recipe->>'model' END AS model,
+        coalesce(v.method, '') AS method, coalesce(v.most, (l.recipe->'answers'->>'max_tokens')::INT) AS most,
         (l.recipe->'engine'->>'tensor_parallel_size')::INT * (l.recipe->'engine'->>'pipeline_parallel_size')::INT
             * (l.recipe->'engine'->>'data_parallel_size')::INT AS parallel,
         s.total - s.cached AS requests, (s.stats->>'prompt_tokens')::BIGINT AS read,
@@ -16,6 +14,14 @@ WITH asked AS (
         s.seconds - x.started AS seconds, x.started AS start_seconds
     FROM step s
     JOIN launch l ON l.id = s.launch
+    CROSS JOIN LATERAL (SELECT l.recipe->'judge' AS judge, l.recipe->'judge'->'audit' AS audit) j
+    CROSS JOIN LATERAL (  -- who gives the verdicts of a stage, and how; an audit's field that is left out is the judge's
+        SELECT
+            CASE s.stage WHEN 'judge' THEN j.judge->>'by' WHEN 'audit' THEN j.audit->>'by' END AS by,
+            CASE s.stage WHEN 'judge' THEN j.judge->>'method' WHEN 'audit' THEN s.stats->'way'->>'method' END AS method,
+            CASE s.stage WHEN 'judge' THEN j.judge->>'max_tokens'
+                WHEN 'audit' THEN coalesce(j.audit->>'max_tokens', j.judge->>'max_tokens') END::INT AS most
+    ) v
     CROSS JOIN LATERAL (
         SELECT (s.stats->>'start_seconds')::DOUBLE + coalesce((s.stats->>'tokenizer_seconds')::DOUBLE, 0) AS started
     ) x
