@@ -68,7 +68,8 @@ def test_controls_have_the_roles_their_names_say_and_are_measured_like_pairs(pat
     rows = query(
         path,
         "SELECT c.pair_set, s.phase, c.control, c.prompt, w.role AS chosen, l.role AS rejected, w.text AS a, "
-        "l.text AS b, w.prompt AS p, l.prompt AS q FROM control c JOIN run_sets s ON s.pair_set = c.pair_set AND s.run = 'tiny' "
+        "l.text AS b, w.prompt AS p, l.prompt AS q FROM control c "
+        "JOIN run_sets s ON s.pair_set = c.pair_set AND s.run = 'tiny' "
         "JOIN response w ON w.id = c.chosen JOIN response l ON l.id = c.rejected",
     )
     controls = {(row["phase"], row["control"]) for row in rows}
