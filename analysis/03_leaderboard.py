@@ -45,7 +45,7 @@ def _(mo, panels, published, run, store):
 @app.cell
 def _(panels, parts, published, store):
     board = parts.board(store, published.value)
-    panels.leaderboard(board)
+    panels.leaderboard(board, store)
     return (board,)
 
 

@@ -101,7 +101,7 @@ def _(pair, pair_browser, pair_panels, store):
 def _(pair, pair_browser, pair_panels, pair_set, store):
     numbers = pair_browser.numbers(store, pair_set.value, pair)
     trainings = pair_browser.trainings(store, pair_set.value, pair)
-    pair_panels.pair_numbers(numbers, trainings)
+    pair_panels.pair_numbers(numbers, trainings, store)
     return numbers, trainings
 
 

@@ -26,7 +26,7 @@ Finish = Literal["stop", "length"]
 Status = Literal["scored", "unreadable", "out_of_range", "truncated"]
 Method = Literal["generated", "expected", "reward", "given"]
 MetricKind = Literal["text", "forward", "gradient"]
-Control = Literal["", "draws", "shuffled"]
+Control = Literal["", "draws", "present_past", "future_past", "future_present", "shuffled"]
 Under = Literal["parent", "result", "base", ""]
 
 
@@ -433,9 +433,10 @@ class Metric(Record):
 class Summary(Record):
     """One metric over the pairs of a set, or over a control of it.
 
-    control: "" (the pairs themselves), "draws" (two draws of the present model for each prompt, nothing selected) or
-    "shuffled" (the pairs, their sides swapped at random: for metrics with a sign). under: the model it was measured
-    under, "parent" (trained from), "result" (trained to), "base" (M_0) or "" (by none), and model is its id.
+    control: "" (the pairs themselves), "draws" (two draws of the present model for each prompt, nothing selected),
+    "present_past", "future_past", "future_present" (one answer of each of the two roles for each prompt, nothing
+    selected) or "shuffled" (the pairs, their sides swapped at random: for metrics with a sign). under: the model it was
+    measured under, "parent" (trained from), "result" (trained to), "base" (M_0) or "" (by none), and model is its id.
     low, high: bootstrap interval of the mean. missing: pairs without a finite value, left out of everything else.
     content: digest of the values, so that measuring again under other settings makes another summary.
     """

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -126,10 +127,15 @@ def cells(rows: list[dict[str, Any]], table: list[list[str]]) -> list[list[str]]
 
 @pytest.mark.parametrize("notebook", [Notebook.gap, Notebook.gradient, Notebook.leaderboard])
 def test_a_notebook_of_an_undiagnosed_store_says_what_to_run(
-    notebook: Notebook, plain: Path, diagnosed: Path, monkeypatch: pytest.MonkeyPatch
+    notebook: Notebook, plain: Path, diagnosed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = "python -m toolkit diagnose RUN"
-    assert asked in output(notebook, plain, monkeypatch)
+    asked, real = "python -m toolkit diagnose RUN", tmp_path / "real.duckdb"
+    shutil.copy(plain, real)
+    with Store(real) as store:  # as a real engine would have left it
+        store.query("UPDATE launch SET recipe = replace(recipe, '\"scripted\"', '\"vllm\"')")
+    assert asked in output(notebook, real, monkeypatch)
+    scripted = output(notebook, plain, monkeypatch)
+    assert "toolkit diagnose" not in scripted and "toolkit evaluate" not in scripted
     assert asked not in output(notebook, diagnosed, monkeypatch)
 
 

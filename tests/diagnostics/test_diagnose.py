@@ -61,7 +61,7 @@ def test_every_pair_and_its_control_are_measured_once(path: Path) -> None:
         )
         pairs = store.query("SELECT pair_set, control, count(*) AS n FROM compared GROUP BY ALL")
     counted = {(row["pair_set"], row["control"]): row["n"] for row in pairs}
-    assert len(counted) == 8, "four sets, four controls"
+    assert len(counted) == 4 + 2 * 2 + 2 * 4, "four sets, two controls of the anchored ones, four of the guided ones"
     assert all(row["n"] == counted[row["pair_set"], row["control"]] for row in sets)
     assert {(row["metric"], row["under"]) for row in sets} >= {
         ("gradient.norm", "parent"), ("forward.cosine_mean", "parent"), ("forward.cosine_mean", "result"),

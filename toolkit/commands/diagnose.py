@@ -26,26 +26,33 @@ def diagnose(
     blocks: Annotated[
         int | None, typer.Option("--last-blocks", help="Gradients of the last N blocks alone, for large models.", min=1)
     ] = None,
+    coherence: Annotated[
+        bool, typer.Option(help="Coherence of every set: a float32 buffer as large as the model.")
+    ] = True,
     dtype: Annotated[str, typer.Option(help="float32, or bfloat16 where memory asks for it.")] = "float32",
     trust: TrustOption = False,
     store: StoreOption = DEFAULT,
     as_json: JsonOption = False,
 ) -> None:
     """Gaps, likelihoods, similarity and exact gradients of every pair, and a verdict: diagnose temporal."""
-    end(lambda: _diagnose(run, (dtype, blocks), (gradients, after), (store, as_json, trust)))
+    end(lambda: _diagnose(run, (dtype, blocks, coherence), (gradients, after), (store, as_json, trust)))
 
 
-def _diagnose(run: str, how: tuple[str, int | None], what: tuple[bool, bool], where: tuple[Path, bool, bool]) -> None:
-    from toolkit.diagnostics.diagnose import diagnose as measured
-    from toolkit.diagnostics.measure import Measuring
-    from toolkit.diagnostics.run_sets import recipe_of
+def _diagnose(
+    run: str, how: tuple[str, int | None, bool], what: tuple[bool, bool], where: tuple[Path, bool, bool]
+) -> None:
+    from toolkit.diagnostics.run_sets import recipe_of, refuse_scripted
     from toolkit.reporting.run_status import status_of
 
     path, as_json, trusted = where
-    need("torch", "diagnose", "cpu")
     with reading(path) as store:
         run = run or status_of(store).run
+        refuse_scripted(store, run)
         recipe = recipe_of(store, run, trusted=trusted)
+    need("torch", "diagnose", "cpu")
+    from toolkit.diagnostics.diagnose import diagnose as measured
+    from toolkit.diagnostics.measure import Measuring
+
     with Lab(recipe, Store(path), capture("diagnose", recipe.resolved())) as lab:
         verdict = measured(lab, run, Measuring(*how), gradients=what[0], after=what[1])
     say([*told(verdict), "", f"report: toolkit report {run} --store {path}"], asdict(verdict), as_json=as_json)

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end, show
-from toolkit.commands.judges import ConfigOption, SetOption, find_model
+from toolkit.commands.common import DEFAULT, JsonOption, StoreOption, end, reading, show
+from toolkit.commands.judges import ConfigOption, SetOption, find_model, stored_model
 from toolkit.config import load
+from toolkit.engines import checkpoint
 from toolkit.lab import Lab
+from toolkit.precision import computes
 from toolkit.provenance import capture
 from toolkit.recipes.run import find_config
 from toolkit.store.database import Store
@@ -41,12 +43,22 @@ def _evaluate(
 
     name, suite, limit = what
     config, changes, trusted = settings
-    tests = load_suite(suite, limit, trusted=trusted)
     recipe = load(find_config(config), changes, trusted=trusted)
+    if store.exists() and computes(recipe.engine):
+        _refuse_scripted(store, name)
+    tests = load_suite(suite, limit, trusted=trusted)
     with Lab(recipe, Store(store), capture("evaluate", recipe.resolved()), trusted=trusted) as lab:
         model = find_model(lab, name)
         rows = [row for test in tests for row in _rows(test.name, run(lab, model, test))]
     show(f"{model.name} ({model.id})", rows, as_json=as_json, wide=True)
+
+
+def _refuse_scripted(store: Path, name: str) -> None:
+    """Raise InputError for a model of a demo, which no engine with real arithmetic can load."""
+    with reading(store) as opened:
+        model = stored_model(opened, name)
+    if model:
+        checkpoint.refuse_scripted(store.parent / model.path, model.name)
 
 
 def _rows(test: str, graded: Graded) -> list[dict[str, object]]:

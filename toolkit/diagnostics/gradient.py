@@ -20,9 +20,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from toolkit.diagnostics.sequences import Sides, batches
+
+if TYPE_CHECKING:
+    from toolkit.diagnostics.gradient_sum import Total
 
 BUDGET = 2048  # tokens of a batch, padding included
 # By layer and group: chosen . chosen, rejected . rejected, chosen . rejected
@@ -30,11 +33,17 @@ Products = Mapping[tuple[str, str], Sequence[float]]
 
 
 def directional_gradients(
-    model: Any, pairs: Sequence[Sides], *, last_blocks: int | None = None, budget: int = BUDGET
+    model: Any,
+    pairs: Sequence[Sides],
+    *,
+    last_blocks: int | None = None,
+    budget: int = BUDGET,
+    total: Total | None = None,
 ) -> Iterator[tuple[int, dict[str, float]]]:
     """(position of the pair, what was found), as batches finish.
 
     last_blocks: of the parameters of that many last blocks alone; the backward pass ends there.
+    total: the pairs' gradients and norms are added to it (gradient_sum.py, which states its memory).
     A number that is not finite is nan. Where the norm is zero (two equal answers) there are no shares; where an answer
     has no tokens there is no cosine.
     """
@@ -42,19 +51,23 @@ def directional_gradients(
     from toolkit.diagnostics.gradient_pass import batch_of, products
 
     if uncovered(model, pairs, last_blocks):
-        yield from per_pair_gradients(model, pairs, last_blocks=last_blocks)
+        yield from per_pair_gradients(model, pairs, last_blocks=last_blocks, total=total)
         return
     wanted = parts(model, last_blocks)
     for places in batches(pairs, budget):
         with requiring(model, ()):
-            by_place = products(model, wanted, batch_of([pairs[place] for place in places], model.device))
+            batch = batch_of([pairs[place] for place in places], model.device)
+            by_place = products(model, wanted, batch, total)
         rows = {where: found.tolist() for where, found in by_place.items()}
         for row, place in enumerate(places):
-            yield place, told(pairs[place], {where: found[row] for where, found in rows.items()})
+            numbers = told(pairs[place], {where: found[row] for where, found in rows.items()})
+            if total is not None:
+                total.norms.append(numbers["norm"])
+            yield place, numbers
 
 
 def per_pair_gradients(
-    model: Any, pairs: Sequence[Sides], *, last_blocks: int | None = None
+    model: Any, pairs: Sequence[Sides], *, last_blocks: int | None = None, total: Total | None = None
 ) -> Iterator[tuple[int, dict[str, float]]]:
     """The same by ordinary backward passes, a pair at a time."""
     from toolkit.diagnostics.gradient_each import products_of_one
@@ -62,8 +75,11 @@ def per_pair_gradients(
 
     wanted = parts(model, last_blocks)
     for place, pair in enumerate(pairs):
-        found = products_of_one(model, wanted, pair)
-        yield place, told(pair, {where: numbers[0].tolist() for where, numbers in found.items()})
+        found = products_of_one(model, wanted, pair, total)
+        numbers = told(pair, {where: products[0].tolist() for where, products in found.items()})
+        if total is not None:
+            total.norms.append(numbers["norm"])
+        yield place, numbers
 
 
 def uncovered(model: Any, pairs: Sequence[Sides], last_blocks: int | None = None) -> str:

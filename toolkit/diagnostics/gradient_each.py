@@ -1,6 +1,7 @@
 """The same products by ordinary backward passes, one for each answer: exact for any model, about three times slower.
 
-Two gradients of all wanted parameters are held at once, and refused where there is no memory for them.
+Two gradients of all wanted parameters are held at once, and refused where there is no memory for them; their sum over
+the pairs is a third, where it is asked for (gradient_sum.py).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 import torch
 
 from toolkit.diagnostics.gradient_parts import Part, requiring
+from toolkit.diagnostics.gradient_sum import Total
 from toolkit.diagnostics.sequences import Sides
 from toolkit.errors import InputError
 
@@ -19,15 +21,22 @@ Tensor = Any
 SLICE = 2**20  # numbers that are held in float64 at a time
 
 
-def products_of_one(model: Any, wanted: Sequence[Part], pair: Sides) -> dict[tuple[str, str], Tensor]:
-    """[1, 3] for each layer and group: chosen . chosen, rejected . rejected, chosen . rejected."""
+def products_of_one(
+    model: Any, wanted: Sequence[Part], pair: Sides, total: Total | None = None
+) -> dict[tuple[str, str], Tensor]:
+    """[1, 3] for each layer and group: chosen . chosen, rejected . rejected, chosen . rejected.
+
+    total: the gradient of chosen minus rejected is added to it.
+    """
     owners = {id(parameter): (parameter, part.where) for part in reversed(wanted) for parameter in part.own.values()}
     parameters = [parameter for parameter, _ in owners.values()]
     _check_memory(parameters)
     with requiring(model, parameters):
         chosen, rejected = (_gradients(model, parameters, pair.prompt, side) for side in (pair.chosen, pair.rejected))
     found: dict[tuple[str, str], Tensor] = {}
-    for (_, where), a, b in zip(owners.values(), chosen, rejected, strict=True):
+    for (parameter, where), a, b in zip(owners.values(), chosen, rejected, strict=True):
+        if total is not None:
+            total.add_whole((id(parameter), ""), a.float() - b.float())
         found[where] = found.get(where, 0.0) + torch.stack([_dot(a, a), _dot(b, b), _dot(a, b)])[None]
     return found
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from toolkit.diagnostics import gradient_forms as forms
+from toolkit.diagnostics.gradient_sum import Total
 from toolkit.diagnostics.sequences import Sides
 
 Tensor = Any
@@ -28,7 +29,10 @@ class Kept:
 
 
 class Head:
-    """Fills `gradient`, of the body's features; adds up products in `found` and `kept` where they are counted."""
+    """Fills `gradient`, of the body's features; adds up products in `found` and `kept` where they are counted.
+
+    total, key: where the sum of the pairs' gradients is kept, and as which module's, if it is asked for.
+    """
 
     def __init__(self, module: Any, features: Tensor, *, counted: bool, tied: bool) -> None:
         self.module, self.features = module, features.detach()
@@ -36,6 +40,8 @@ class Head:
         self.gradient = torch.zeros_like(self.features)
         self.found: list[Tensor] = []
         self.kept: list[Kept] = []
+        self.total: Total | None = None
+        self.key = 0
 
     def run(self, pairs: list[Sides]) -> None:
         for place, pair in enumerate(pairs):
@@ -56,6 +62,11 @@ class Head:
     def _count(self, pair: Sides, features: forms.Two, g: forms.Two) -> None:
         inputs, outputs = (features[0][None], features[1][None]), (g[0][None], g[1][None])
         self.found.append(forms.weight(inputs, outputs))
+        if self.total is not None:
+            signs = torch.cat([g[0], -g[1]])
+            self.total.add_product((self.key, "weight"), signs, torch.cat(features))
+            if self.module.bias is not None:
+                self.total.add_vector((id(self.module), "bias"), signs)
         if self.module.bias is not None:
             self.found[-1] = self.found[-1] + forms.dots(outputs[0].sum(1), outputs[1].sum(1))
         if self.tied:

@@ -2,7 +2,8 @@
 
 No parameter requires a gradient: the input embeddings are a leaf that does, so no weight's gradient is ever formed.
 Each layer's input is kept until the gradient of its output arrives; the two are reduced to three numbers a pair
-(gradient_forms.py) and freed. Both answers enter with a positive sign: rows of a batch do not meet, so the gradient of
+(gradient_forms.py) and freed; where a Total is given, their product with the sides' signs goes into it first
+(gradient_sum.py). Both answers enter with a positive sign: rows of a batch do not meet, so the gradient of
 chosen minus rejected follows from the products.
 
 No attention mask is given: padding stands at the right of causal models, where no token sees it, its gradient is zero.
@@ -21,6 +22,7 @@ import torch
 from toolkit.diagnostics import gradient_forms as forms
 from toolkit.diagnostics.gradient_head import Head, cross
 from toolkit.diagnostics.gradient_parts import Part, block_list, embedding_factor, is_tied, unit
+from toolkit.diagnostics.gradient_sum import Total, signed
 from toolkit.diagnostics.sequences import Sides
 
 Tensor = Any
@@ -39,9 +41,13 @@ class Batch:
 
 @dataclass
 class Found:
-    """Products by layer and group, [pairs, 3], and the layer inputs that still wait for their gradients."""
+    """Products by layer and group, [pairs, 3], and the layer inputs that still wait for their gradients.
+
+    total: where the sum of all pairs' gradients is kept, if it is asked for.
+    """
 
     batch: Batch
+    total: Total | None = None
     by_place: dict[Where, Tensor] = field(default_factory=dict)
     waiting: dict[int, forms.Inputs] = field(default_factory=dict)
 
@@ -70,18 +76,30 @@ class Found:
 
     def _linear(self, part: Part, inputs: forms.Inputs, gradient: Tensor) -> None:
         self.add(part, forms.linear(inputs, gradient, self.batch.chunks))
+        if self.total is not None:
+            self.total.add_product((id(part.module), "weight"), signed(gradient), inputs.rows)
+            if part.module.bias is not None:
+                self.total.add_vector((id(part.module), "bias"), signed(gradient))
         if part.module.bias is not None:
             self.add(part, forms.vector(gradient))
         inputs.done()
 
     def _scale(self, part: Part, inputs: forms.Inputs, gradient: Tensor) -> None:
-        self.add(part, forms.vector(unit(part.module, inputs.rows) * gradient))
-        if getattr(part.module, "bias", None) is not None:
+        scaled = unit(part.module, inputs.rows) * gradient
+        self.add(part, forms.vector(scaled))
+        if has_bias := getattr(part.module, "bias", None) is not None:
             self.add(part, forms.vector(gradient))
+        if self.total is not None:
+            self.total.add_vector((id(part.module), "weight"), signed(scaled))
+            if has_bias:
+                self.total.add_vector((id(part.module), "bias"), signed(gradient))
         inputs.done()
 
     def _table(self, part: Part, ids: Tensor, gradient: Tensor) -> None:
-        self.add(part, forms.embedding(of_table(part.module, ids, gradient), ids, self.batch.chunks))
+        gathered = of_table(part.module, ids, gradient)
+        self.add(part, forms.embedding(gathered, ids, self.batch.chunks))
+        if self.total is not None:
+            self.total.add_rows((id(part.module), "weight"), part.module.weight, ids, signed(gathered))
 
 
 HOOKS = {"linear": Found.keep_linear, "scale": Found.keep_scale, "embedding": Found.make_leaf}
@@ -100,12 +118,19 @@ def _chunk(pairs: list[Sides], first: int, step: int) -> forms.Chunk:
     return forms.Chunk(len(pairs), first, first + len(some), chosen, rejected)
 
 
-def products(model: Any, wanted: Sequence[Part], batch: Batch) -> dict[Where, Tensor]:
-    """[pairs, 3] for each layer and group: chosen . chosen, rejected . rejected, chosen . rejected."""
-    found = Found(batch)
+def products(model: Any, wanted: Sequence[Part], batch: Batch, total: Total | None = None) -> dict[Where, Tensor]:
+    """[pairs, 3] for each layer and group: chosen . chosen, rejected . rejected, chosen . rejected.
+
+    total: the sum of the batch's gradients, chosen minus rejected, is added to it.
+    """
+    found = Found(batch, total)
     table = next((part for part in wanted if part.kind == "input"), None)
     start, features = _forward(model, wanted, found)
-    head = Head(model.get_output_embeddings(), features, counted=table is not None, tied=is_tied(model))
+    tied = is_tied(model)
+    head = Head(model.get_output_embeddings(), features, counted=table is not None, tied=tied)
+    if total is not None and table is not None:
+        head.total = total
+        head.key = id(table.module) if tied else id(head.module)
     head.run(batch.pairs)
     torch.autograd.backward(features, head.gradient)
     if table is not None:
@@ -141,6 +166,8 @@ def _add_tables(found: Found, table: Part, output: Part, head: Head, gradient: T
     found.add(output, torch.cat(head.found))
     gathered = of_table(table.module, batch.ids, gradient)
     found.add(table, forms.embedding(gathered, batch.ids, batch.chunks))
+    if found.total is not None:
+        found.total.add_rows((id(table.module), "weight"), table.module.weight, batch.ids, signed(gathered))
     if head.tied:
         places = enumerate(zip(head.kept, batch.pairs, strict=True))
         mixed = [

@@ -1,7 +1,14 @@
-"""A run's pair sets with what was trained on them, and the two answers of each pair with those of its control.
+"""A run's pair sets with what was trained on them, and the two answers of each pair with those of its controls.
 
-The control of a set is what no selection looks like: for each of its prompts two draws of the present model, of which
-the better-scored comes first, as a recipe with K = 2 would pair them. Both draws are the run's own: nothing is made.
+The controls of a set are what no selection looks like, for each of its prompts:
+
+    draws            two draws of the present model, the better-scored first, as a recipe with K = 2 would pair them
+    present_past     one answer of each role, the first of the name on the chosen side. Which of a model's K answers is
+    future_past      taken follows from CHOICE, the prompt, the model and the role alone, so neither scores nor texts
+    future_present   decide it; a role's answer is the same one in every control. Gaps have a sign here.
+
+A set has the controls of the roles whose answers its launch had drawn before it was paired. All answers are the run's
+own: none is generated. A prompt has no row in a control whose two answers are one text, or were not all given.
 """
 
 from __future__ import annotations
@@ -10,17 +17,29 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from toolkit.config import Recipe, parse
+from toolkit.engines import checkpoint
 from toolkit.errors import InputError
-from toolkit.identity import Json
+from toolkit.identity import Json, derive_seed
 from toolkit.judgments.rubric import is_shipped, load_rubric
 from toolkit.lab import Lab
-from toolkit.records import Model, Prompt, Response
+from toolkit.records import Control, Model, Prompt, Response, Role
 from toolkit.responses.generate import ask
 from toolkit.store.database import Store
 from toolkit.store.launches import NEWEST_FIRST
+
+CHOICE = 20250806  # seed of the choice among a model's answers
+ROLE_PAIRS: Mapping[Control, tuple[Role, Role]] = {
+    "present_past": ("present", "past"),
+    "future_past": ("future", "past"),
+    "future_present": ("future", "present"),
+}
+_DRAWN = """SELECT DISTINCT g.subject AS model, regexp_extract(g.label, ' as ([a-z]+)$', 1) AS role
+FROM step g JOIN step p ON p.launch = g.launch AND p.iteration = g.iteration AND g.position < p.position
+WHERE p.launch = ? AND p.stage = 'pair' AND p.subject = ? AND g.stage = 'generate'
+AND role IN ('past', 'future') ORDER BY ALL"""
 
 
 @dataclass(frozen=True)
@@ -34,14 +53,19 @@ class Answers:
 
 @dataclass(frozen=True)
 class TrainedSet:
-    """A pair set of a run: trained from `parent` to `result`. draws: the control."""
+    """A pair set of a run: trained from `parent` to `result`. controls: by name, those that have a prompt."""
 
     id: str
     iteration: int
     parent: Model
     result: Model
     pairs: tuple[Answers, ...]
-    draws: tuple[Answers, ...]
+    controls: Mapping[Control, tuple[Answers, ...]]
+
+    @property
+    def groups(self) -> dict[Control, tuple[Answers, ...]]:
+        """The pairs, under "", and the controls."""
+        return {"": self.pairs, **self.controls}
 
 
 def recipe_of(store: Store, run: str, *, trusted: bool = False) -> Recipe:
@@ -75,8 +99,20 @@ def model(store: Store, id: str) -> Model:
     return found
 
 
+def refuse_scripted(store: Store, run: str) -> None:
+    """Raise InputError where a model of the run is the scripted toy: it has no network to measure."""
+    folder = store.path.parent if store.path else Path.cwd()
+    rows = store.query(
+        "SELECT DISTINCT m.name, m.path FROM run_sets s JOIN model m ON m.id IN (s.parent, s.result) "
+        "WHERE s.run = ? AND m.path <> '' ORDER BY ALL",
+        [run],
+    )
+    for row in rows:
+        checkpoint.refuse_scripted(folder / row["path"], row["name"])
+
+
 def trained_sets(lab: Lab, run: str) -> list[TrainedSet]:
-    """The run's sets in the order they were made; their controls are stored."""
+    """The run's sets in the order they were paired; their controls are stored."""
     rows = lab.store.query("FROM run_sets WHERE run = ? ORDER BY iteration, position", [run])
     return [_trained_set(lab, row) for row in rows]
 
@@ -84,51 +120,93 @@ def trained_sets(lab: Lab, run: str) -> list[TrainedSet]:
 def _trained_set(lab: Lab, row: Mapping[str, Any]) -> TrainedSet:
     store, name = lab.store, row["pair_set"]
     parent = model(store, row["parent"])
-    _store_control(lab, name, parent)
-    pairs = _answers(store, "SELECT prompt, chosen, rejected FROM pairs WHERE pair_set = ? ORDER BY id", name)
-    draws = _answers(store, "SELECT prompt, chosen, rejected FROM control WHERE pair_set = ? ORDER BY prompt", name)
-    return TrainedSet(name, row["iteration"], parent, model(store, row["result"]), pairs, draws)
+    _store_controls(lab, name, row["launch"], parent)
+    pairs = _answers(store, "SELECT prompt, chosen, rejected FROM pairs WHERE pair_set = ? ORDER BY id", [name])
+    sql = "SELECT prompt, chosen, rejected FROM control WHERE pair_set = ? AND control = ? ORDER BY prompt"
+    controls = {control: _answers(store, sql, [name, control]) for control in get_args(Control)}
+    measured = {control: answers for control, answers in controls.items() if answers}
+    return TrainedSet(name, row["iteration"], parent, model(store, row["result"]), pairs, measured)
 
 
-def _answers(store: Store, sql: str, name: str) -> tuple[Answers, ...]:
-    rows = store.query(sql, [name])
+def _answers(store: Store, sql: str, parameters: list[str]) -> tuple[Answers, ...]:
+    rows = store.query(sql, parameters)
     prompts = store.find(Prompt, {row["prompt"] for row in rows})
     texts = store.find(Response, {row[side] for row in rows for side in ("chosen", "rejected")})
     return tuple(Answers(prompts[row["prompt"]], texts[row["chosen"]], texts[row["rejected"]]) for row in rows)
 
 
-def _store_control(lab: Lab, name: str, parent: Model) -> None:
-    """Two draws for every prompt of the set; a prompt whose draws are all one text has none."""
+def _store_controls(lab: Lab, name: str, launch: str, parent: Model) -> None:
+    """The set's controls, each with a row for every prompt that has two answers for it."""
     store = lab.store
-    ids = [
-        r["prompt"] for r in store.query("SELECT DISTINCT prompt FROM pairs WHERE pair_set = ? ORDER BY ALL", [name])
-    ]
-    prompts = store.find(Prompt, ids)
-    wanted = [request.id for request in ask(lab, parent, [prompts[id] for id in ids], "present")]
-    stored = store.find(Response, wanted)
+    rows = store.query("SELECT DISTINCT prompt FROM pairs WHERE pair_set = ? ORDER BY ALL", [name])
+    ids = [row["prompt"] for row in rows]
+    found = store.find(Prompt, ids)
+    prompts = [found[id] for id in ids]
+    models: dict[Role, Model] = {row["role"]: model(store, row["model"]) for row in store.query(_DRAWN, [launch, name])}
+    models["present"] = parent
+    drawn = {role: _drawn(lab, answerer, prompts, role) for role, answerer in models.items()}
+    two = {"draws": _two_draws(drawn["present"])}
+    chosen = {role: _choice(answers) for role, answers in drawn.items()}
+    for control, (one, other) in ROLE_PAIRS.items():
+        sides = chosen.get(one, {}), chosen.get(other, {})
+        both = [(sides[0][id], sides[1][id]) for id in ids if id in sides[0] and id in sides[1]]
+        two[control] = [answers for answers in both if answers[0].text != answers[1].text]
+    scores = _scores(lab, name, [response.id for pairs in two.values() for both in pairs for response in both])
+    two["draws"] = [_better_first(both, scores) for both in two["draws"]]
+    store.insert(
+        "control",
+        [_control(name, control, both, scores) | {"launch": lab.launch.id} for control in two for both in two[control]],
+    )
+
+
+def _drawn(lab: Lab, answerer: Model, prompts: Sequence[Prompt], role: Role) -> dict[str, list[Response]]:
+    """The stored answers that the recipe asked this model for, by prompt, in the order of their draws."""
+    requested = [request.id for request in ask(lab, answerer, prompts, role)]
+    stored = lab.store.find(Response, requested)
     drawn: dict[str, list[Response]] = {}
-    for response in (stored[id] for id in wanted if id in stored):
-        others = drawn.setdefault(response.prompt, [])
-        if len(others) < 2 and all(other.text != response.text for other in others):
-            others.append(response)
-    two = {prompt: found for prompt, found in drawn.items() if len(found) == 2}
-    scores = _scores(lab, name, [response.id for found in two.values() for response in found])
-    rows = [_control(name, found, scores) | {"launch": lab.launch.id} for found in two.values()]
-    store.insert("control", rows)
+    for response in (stored[id] for id in requested if id in stored):
+        drawn.setdefault(response.prompt, []).append(response)
+    return drawn
 
 
-def _control(name: str, found: Sequence[Response], scores: Mapping[str, float]) -> dict[str, Json]:
+def _two_draws(drawn: Mapping[str, Sequence[Response]]) -> list[tuple[Response, Response]]:
+    """The first two answers of different text; a prompt whose draws are all one text has none."""
+    pairs = []
+    for answers in drawn.values():
+        second = next((answer for answer in answers[1:] if answer.text != answers[0].text), None)
+        if second:
+            pairs.append((answers[0], second))
+    return pairs
+
+
+def _choice(drawn: Mapping[str, Sequence[Response]]) -> dict[str, Response]:
+    """One answer a prompt, chosen without a look at scores or texts; none where an answer was not given."""
+    chosen = {prompt: answers[_place(answers)] for prompt, answers in drawn.items()}
+    return {prompt: answer for prompt, answer in chosen.items() if answer.text is not None}
+
+
+def _place(answers: Sequence[Response]) -> int:
+    first = answers[0]
+    return derive_seed(CHOICE, first.prompt, first.model, first.role) % len(answers)
+
+
+def _better_first(both: tuple[Response, Response], scores: Mapping[str, float]) -> tuple[Response, Response]:
     """The better-scored first; where they tie, or nobody judged, the earlier draw."""
-    ordered = sorted(found, key=lambda response: -scores.get(response.id, 0.0))
-    marks = [scores.get(response.id) for response in ordered]
-    both = None not in marks
+    ordered = sorted(both, key=lambda response: -scores.get(response.id, 0.0))
+    return ordered[0], ordered[1]
+
+
+def _control(name: str, control: str, both: tuple[Response, Response], scores: Mapping[str, float]) -> dict[str, Json]:
+    marks = [scores.get(response.id) for response in both]
+    complete = None not in marks
     return {
         "pair_set": name,
-        "prompt": ordered[0].prompt,
-        "chosen": ordered[0].id,
-        "rejected": ordered[1].id,
-        "chosen_score": marks[0] if both else None,
-        "rejected_score": marks[1] if both else None,
+        "control": control,
+        "prompt": both[0].prompt,
+        "chosen": both[0].id,
+        "rejected": both[1].id,
+        "chosen_score": marks[0] if complete else None,
+        "rejected_score": marks[1] if complete else None,
     }
 
 

@@ -12,6 +12,7 @@ import os
 import re
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,38 @@ def weights_digest(path: Path) -> str:
 def parameters(path: Path) -> int:
     """How many numbers the weights hold. A head that is tied to the embeddings is no weight of its own."""
     return sum(_header(file)[0] for file in path.glob("*.safetensors"))
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Number of blocks, width of the hidden states and of the MLP's inner layer, by config.json; 0: not named."""
+
+    blocks: int
+    hidden: int
+    inner: int
+
+
+def shape_of(path: Path) -> Shape:
+    """The model's shape, under the names that its family has for them."""
+    config = _config(path)
+    config = config.get("text_config") or config
+
+    def first(*names: str) -> int:
+        return next((int(config[name]) for name in names if config.get(name)), 0)
+
+    hidden = first("hidden_size", "n_embd")
+    return Shape(first("num_hidden_layers", "n_layer"), hidden, first("intermediate_size", "n_inner") or 4 * hidden)
+
+
+def refuse_scripted(path: Path, name: str) -> None:
+    """Raise InputError where this is the toy of `toolkit demo` and the tests: weights of one number, by which the
+    scripted engine alone answers. A directory that is not there is left to whoever opens it."""
+    if (path / "scripted.json").is_file() and parameters(path) == 1:
+        raise InputError(
+            f"{name} is a scripted model: its answers and scores are made up, and it has no network to measure",
+            where=path,
+            remedy="measure a run of a real model; `toolkit demo` shows the commands that need none",
+        )
 
 
 def template_digest(path: Path) -> str:

@@ -229,11 +229,12 @@ QUALIFY row_number() OVER (
     ORDER BY l.position DESC, l.started DESC, l.id DESC, p.position DESC, n.iteration = p.iteration DESC, n.position DESC
 ) = 1;
 
--- What is compared: the pairs of every set (control = ''), and two draws of one model beside them (control = 'draws').
+-- What is compared: the pairs of every set (control = ''), and its controls: two draws of the present ('draws'), and
+-- unselected pairs of the same roles ('present_past', 'future_past', 'future_present': chosen role, then rejected role).
 CREATE OR REPLACE VIEW compared AS
 SELECT pair_set, '' AS control, id AS pair, prompt, chosen, rejected, chosen_score, rejected_score, gap FROM pairs
 UNION ALL
-SELECT pair_set, 'draws', NULL, prompt, chosen, rejected, chosen_score, rejected_score, chosen_score - rejected_score
+SELECT pair_set, control, NULL, prompt, chosen, rejected, chosen_score, rejected_score, chosen_score - rejected_score
 FROM control;
 
 -- The newest measurement of each two answers, kind and model.
@@ -250,8 +251,14 @@ FROM compared c
 JOIN measured x ON x.chosen = c.chosen AND x.rejected = c.rejected,
 LATERAL json_each(x.found) AS f;
 
--- One row per pair and training on its set: log-probabilities before and after, DPO's implicit margin and weight.
--- Source of margin and weight: DPO (arXiv 2305.18290); weight = sigma(-margin) is 0.5 where policy and reference agree.
+-- One row per pair and training on its set: log-probabilities before and after, the margin, and the weight by the loss
+-- that was trained. The loss gradient of a pair is -beta * weight * (grad log pi(chosen) - grad log pi(rejected)), minus
+-- nll / chosen_tokens * grad log pi(chosen) where an NLL term was trained (dpo_gradient of pair_values has both parts).
+--   DPO                  weight = sigma(-margin): 0.5 where policy and reference agree        arXiv 2305.18290
+--   label smoothing e    weight = sigma(-margin) - e: below 0 once the margin is large        ericmitchell.ai/cdpo.pdf
+--   IPO                  weight = (1 - 2 * margin) / beta^2: below 0 past a margin of 1/2     arXiv 2310.12036
+-- margin = beta * (change of the log-ratio against the reference). As in OpenRLHF, label smoothing is ignored under IPO.
+-- refused: why weight and dpo_gradient are NULL, or ''.
 CREATE OR REPLACE VIEW trained_pairs AS
 WITH likelihood AS (
     SELECT
@@ -259,13 +266,35 @@ WITH likelihood AS (
         (found->>'chosen_logprob')::DOUBLE AS w, (found->>'rejected_logprob')::DOUBLE AS l
     FROM measured WHERE kind = 'forward'
 ),
+option AS (
+    SELECT
+        id, (settings->>'beta')::DOUBLE AS beta, coalesce(settings->'options'->>'model.ipo_enable', 'false') AS ipo,
+        coalesce(settings->'options'->>'model.label_smoothing', '0') AS smoothing,
+        coalesce(settings->'options'->>'model.nll_loss_coef', '0') AS nll,
+        coalesce(settings->'options'->>'model.aux_loss_coef', '0') AS aux
+    FROM training
+),
+loss AS (
+    SELECT
+        id AS training, beta, ipo = 'true' AS ipo, TRY_CAST(smoothing AS DOUBLE) AS smoothing,
+        TRY_CAST(nll AS DOUBLE) AS nll,
+        CASE
+            WHEN ipo NOT IN ('true', 'false') THEN 'model.ipo_enable is neither true nor false'
+            WHEN TRY_CAST(smoothing AS DOUBLE) IS NULL THEN 'model.label_smoothing is not a number'
+            WHEN TRY_CAST(nll AS DOUBLE) IS NULL THEN 'model.nll_loss_coef is not a number'
+            WHEN TRY_CAST(aux AS DOUBLE) IS DISTINCT FROM 0
+                THEN 'model.aux_loss_coef adds a loss of the router, which is not computed here'
+            ELSE ''
+        END AS refused
+    FROM option
+),
 joined AS (
     SELECT
-        s.run, s.iteration, s.phase, s.training, c.*, (t.settings->>'beta')::DOUBLE AS beta,
+        s.run, s.iteration, s.phase, s.training, c.*, t.* EXCLUDE (training),
         b.w AS chosen_before, b.l AS rejected_before, a.w AS chosen_after, a.l AS rejected_after,
         r.w AS chosen_reference, r.l AS rejected_reference
     FROM run_sets s
-    JOIN training t ON t.id = s.training
+    JOIN loss t ON t.training = s.training
     JOIN compared c ON c.pair_set = s.pair_set
     LEFT JOIN likelihood b ON b.chosen = c.chosen AND b.rejected = c.rejected AND b.model = s.parent
     LEFT JOIN likelihood a ON a.chosen = c.chosen AND a.rejected = c.rejected AND a.model = s.result
@@ -279,7 +308,11 @@ margins AS (
     FROM joined
 )
 SELECT
-    *, 1 / (1 + exp(margin_before)) AS weight_before, 1 / (1 + exp(margin)) AS weight,
+    *,
+    CASE WHEN refused <> '' THEN NULL WHEN ipo THEN (1 - 2 * margin_before) / (beta * beta)
+        ELSE 1 / (1 + exp(margin_before)) - smoothing END AS weight_before,
+    CASE WHEN refused <> '' THEN NULL WHEN ipo THEN (1 - 2 * margin) / (beta * beta)
+        ELSE 1 / (1 + exp(margin)) - smoothing END AS weight,
     chosen_before > rejected_before AS ranked_before, chosen_after > rejected_after AS ranked_after,
     chosen_after < chosen_before AND rejected_after < rejected_before AS displaced
 FROM margins;
@@ -374,6 +407,9 @@ SELECT *, (lower + (n - lower - higher - 1) / 2) / nullif(n - 1, 0) AS rank FROM
 --   FROM pair_values WHERE run = 'temporal' AND pair_set = 'guided@2' AND metric = 'gradient.norm' AND under = 'parent'
 -- under: the model it was measured under, "parent" (trained from), "result" (trained to), "base" (M_0), "" (none).
 -- control 'shuffled': sides swapped where the chosen's id is above the rejected's, and ids are hashes.
+-- gradient.norm_per_sqrt_token: the norm over the square root of the answers' tokens, both sides and their ends counted:
+-- the norm is of a sum over these tokens, so longer answers raise it. dpo_gradient: the norm of the gradient of the loss
+-- that was trained, by the options of trained_pairs; NULL where they are refused.
 CREATE OR REPLACE VIEW pair_values AS
 WITH site AS (
     SELECT run, pair_set, 'parent' AS under, parent AS model FROM run_sets
@@ -435,12 +471,37 @@ number AS (
     FROM under_model w JOIN under_model l USING (run, pair_set, control, chosen, rejected, under)
     WHERE w.metric = 'forward.chosen_logprob' AND l.metric = 'forward.rejected_logprob'
     UNION ALL
-    SELECT m.* REPLACE (
-        'dpo_gradient' AS metric,
-        t.beta * CASE m.under WHEN 'parent' THEN t.weight_before ELSE t.weight END * m.value AS value
-    )
-    FROM under_model m JOIN trained_pairs t USING (run, pair_set, control, chosen, rejected)
-    WHERE m.metric = 'gradient.norm' AND m.under IN ('parent', 'result')
+    SELECT m.* REPLACE ('gradient.norm_per_sqrt_token' AS metric, m.value / sqrt(w.value + l.value) AS value)
+    FROM under_model m
+    JOIN under_model w USING (run, pair_set, control, chosen, rejected, under)
+    JOIN under_model l USING (run, pair_set, control, chosen, rejected, under)
+    WHERE m.metric = 'gradient.norm' AND w.metric = 'forward.chosen_tokens' AND l.metric = 'forward.rejected_tokens'
+    UNION ALL
+    SELECT
+        p.run, p.pair_set, p.control, p.chosen, p.rejected, p.under, p.model, 'dpo_gradient',
+        CASE
+            WHEN p.nll = 0 THEN abs(p.push) * p.norm
+            -- |a g_c - b g_r| of the two answers' gradients, never below 0 but for rounding
+            ELSE sqrt(greatest(0, p.pull * p.pull * p.chosen_norm * p.chosen_norm
+                + p.push * p.push * p.rejected_norm * p.rejected_norm
+                - 2 * p.pull * p.push * p.chosen_norm * p.rejected_norm * p.cosine))
+        END
+    FROM (
+        SELECT
+            g.*, t.nll, t.beta * CASE g.under WHEN 'parent' THEN t.weight_before ELSE t.weight END AS push,
+            push + t.nll / g.tokens AS pull
+        FROM (
+            SELECT
+                run, pair_set, control, chosen, rejected, under, model,
+                max(value) FILTER (metric = 'gradient.norm') AS norm,
+                max(value) FILTER (metric = 'gradient.chosen_norm') AS chosen_norm,
+                max(value) FILTER (metric = 'gradient.rejected_norm') AS rejected_norm,
+                max(value) FILTER (metric = 'gradient.cosine') AS cosine,
+                max(value) FILTER (metric = 'forward.chosen_tokens') AS tokens
+            FROM under_model WHERE under IN ('parent', 'result') GROUP BY ALL
+            HAVING count(*) FILTER (metric = 'gradient.norm') > 0
+        ) g JOIN trained_pairs t USING (run, pair_set, control, chosen, rejected)
+    ) p
     UNION ALL
     SELECT t.run, t.pair_set, t.control, t.chosen, t.rejected, 'result', s.result, u.metric, u.value
     FROM trained_pairs t
@@ -467,6 +528,17 @@ LEFT JOIN model m ON m.id = x.model
 QUALIFY row_number() OVER (
     PARTITION BY x.pair_set, x.control, x.metric, x.under, x.model ORDER BY l.position DESC, l.started DESC, x.id
 ) = 1;
+-- Coherence of a set or control: the norm of its mean gradient over the mean of its pairs' norms. 1: all pairs ask for the
+-- same step. chance: 1/sqrt(n), of orthogonal gradients of equal norm. swapped: the root mean square of the coherence if
+-- the sides of every pair were swapped at random, which also holds for unequal norms: sqrt(sum norm^2) / sum norm.
+CREATE OR REPLACE VIEW coherence AS
+SELECT
+    c.pair_set, c.phase, c.iteration, c.control, c.under, c.model, c.model_name, c.n, c.missing, c.mean AS coherence,
+    1 / sqrt(nullif(c.n, 0)) AS chance, s.mean AS swapped
+FROM summaries c
+LEFT JOIN summaries s ON s.metric = 'coherence.swapped' AND s.pair_set = c.pair_set AND s.control = c.control
+    AND s.under = c.under AND s.model = c.model AND s.content = c.content
+WHERE c.metric = 'coherence';
 -- Between two sets of a run; what a run begun again with other settings has left behind is no change of it.
 CREATE OR REPLACE VIEW changes AS
 SELECT x.*, b.phase, b.iteration AS iteration_before, a.iteration AS iteration_after

@@ -203,6 +203,8 @@ def test_a_figure_states_n_interval_and_floor_and_stands_beside_the_papers(diagn
 
 
 def test_without_diagnostics_the_page_says_by_which_command_they_are_made(bare: Path) -> None:
+    with Store(bare) as store:  # as a real engine would have left it
+        store.query("UPDATE launch SET recipe = replace(recipe, '\"scripted\"', '\"vllm\"')")
     made = page(bare)
     text = as_html(made)
     assert text.count("python -m toolkit diagnose temporal") >= 2

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.diagnostics.collapse import Verdict, verdict
+from toolkit.reporting.advice import all_scripted, without_advice
 from toolkit.reporting.page.parts import Scope, Section, quoted
 from toolkit.store.serving import DEFAULT, open_reader
 
@@ -80,7 +81,12 @@ class Reader:
 
     def verdict(self, run: str) -> Verdict:
         with open_reader(self.path) as store:
-            return verdict(store, run)
+            return without_advice(store, verdict(store, run))
+
+    def scripted(self) -> bool:
+        """Whether every run of the store is scripted, so that no command measures it."""
+        with open_reader(self.path) as store:
+            return all_scripted(store)
 
 
 def reader(arguments: Mapping[str, Any]) -> Reader:

@@ -12,9 +12,9 @@ from typing import Any
 import marimo as mo
 import pandas
 
-from toolkit.reporting.notebooks.frames import Rows
+from toolkit.reporting.notebooks.frames import Reader, Rows
 from toolkit.reporting.notebooks.pair_browser import COLUMNS, Range
-from toolkit.reporting.notebooks.panels import heading, known, sql, table, text
+from toolkit.reporting.notebooks.panels import heading, known, sql, table, text, undiagnosed
 from toolkit.reporting.notebooks.word_diff import word_diff
 from toolkit.reporting.tables import show
 from toolkit.safe_text import one_line
@@ -93,9 +93,9 @@ def verdicts(replies: Rows) -> Any:
     return mo.vstack([heading(2, "What the judges said"), mo.Html(said or nothing), sql(replies)])
 
 
-def pair_numbers(numbers: Rows, trainings: Rows) -> Any:
+def pair_numbers(numbers: Rows, trainings: Rows, store: Reader) -> Any:
     """Everything measured of the pair, and what each training did to it."""
-    nothing = "<p>Nothing yet: <code>python -m toolkit diagnose RUN</code> measures the pairs of a run.</p>"
+    nothing = f"<p>{html.escape(undiagnosed(store))}</p>"
     measured = table(numbers.frame) if len(numbers.frame) else nothing
     moved = table(trainings.frame) if len(trainings.frame) else "<p>No training used this set.</p>"
     parts = [heading(2, "In training"), mo.Html(moved), sql(trainings), heading(2, "Measured"), mo.Html(measured)]

@@ -21,8 +21,10 @@ from toolkit.reporting.tables import show
 from toolkit.safe_text import one_line
 
 NO_RUNS = "No run of this store trained on pairs. A recipe makes one: python -m toolkit.recipes.temporal"
-UNDIAGNOSED = "Nothing was measured of these pairs yet. This does it: python -m toolkit diagnose RUN --store {store}"
-NOT_EVALUATED = "No model of this store was evaluated yet. This does it: python -m toolkit evaluate M_1 --suite quick"
+UNDIAGNOSED = "Nothing was measured of these pairs yet."
+NOT_EVALUATED = "No model of this store was evaluated yet."
+DIAGNOSE = " This does it: python -m toolkit diagnose RUN --store {store}"
+EVALUATE = " This does it: python -m toolkit evaluate M_1 --suite quick"
 HOLDS = {True: "seen", False: "not seen", None: "cannot be told"}
 LONG = 40  # characters from which a cell may wrap
 _CELL = "padding:.2em .8em .2em 0;text-align:left;vertical-align:top"
@@ -31,8 +33,13 @@ _SIZES = {1: 2.0, 2: 1.6, 3: 1.25, 4: 1.0}  # of headings, in em
 
 def head(title: str, said: str, store: Reader, *choices: Any) -> Any:
     """The notebook's first cell: what it is about, which store, which runs; what to do where nothing was measured."""
-    told = [] if diagnosed(store) else [mo.callout(text(UNDIAGNOSED.format(store=store.path)), kind="warn")]
+    told = [] if diagnosed(store) else [mo.callout(text(undiagnosed(store)), kind="warn")]
     return mo.vstack([heading(1, title), text(said), text(f"Store: {store.path.name}"), *choices, *told])
+
+
+def undiagnosed(store: Reader) -> str:
+    """That nothing was measured, and the command that measures it; none for a store of scripted runs."""
+    return UNDIAGNOSED + ("" if store.scripted() else DIAGNOSE.format(store=store.path))
 
 
 def without_runs() -> Any:
@@ -77,10 +84,10 @@ def verdict(told: Verdict) -> Any:
     return mo.vstack([heading(2, f"{told.run}: {told.verdict}"), text(told.headline), *why])
 
 
-def leaderboard(board: Board) -> Any:
+def leaderboard(board: Board, store: Reader) -> Any:
     """The whole board, a row for each model, and the settings of every column."""
     if not board.columns:
-        return mo.callout(text(NOT_EVALUATED), kind="warn")
+        return mo.callout(text(NOT_EVALUATED + ("" if store.scripted() else EVALUATE)), kind="warn")
     made = table_of(merged(board))
     settings = [(name, column.settings) for name, column in zip(heads(board.columns), board.columns, strict=True)]
     folded = accordion({"Settings of every column": mo.Html(grid(("column", "settings"), settings))})

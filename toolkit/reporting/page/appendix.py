@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from toolkit.redaction import redact_mapping
+from toolkit.reporting.advice import evaluate_advice
 from toolkit.reporting.board.files import LEGEND, table_of
 from toolkit.reporting.board.leaderboard import Board, Row, heads, leaderboard
 from toolkit.reporting.page.parts import Asked, Scope, Section, ask, listed, quoted
@@ -34,9 +35,7 @@ def evaluation(scope: Scope) -> Section:
     rows = _rows(scope, board)
     columns = tuple(column for column in board.columns if any(column in row.cells for row in rows))
     if not columns:
-        return Section(
-            "Tests", ("No model of these runs was evaluated: python -m toolkit evaluate MODEL --suite quick",)
-        )
+        return Section("Tests", (f"No model of these runs was evaluated: {evaluate_advice(scope.store, scope.runs)}",))
     own = Board(columns, rows)
     settings = [(name, column.settings) for name, column in zip(heads(columns), columns, strict=True)]
     values = ask(scope.store, "The scores by SQL", _SCORES.format(runs=listed(scope.runs)))

@@ -11,6 +11,7 @@ from typing import Any
 from toolkit.diagnostics.collapse import ONE_SEED
 from toolkit.diagnostics.ratio import HALVED, MARGIN
 from toolkit.diagnostics.summary import FAMILY_NAMES
+from toolkit.reporting.advice import diagnose_advice
 from toolkit.reporting.page.metrics import Shown, all_shown, means
 from toolkit.reporting.page.parts import Asked, Curves, Figure, Line, Point, Scope, Section, Style, ask, listed, quoted
 from toolkit.reporting.tables import Table, show
@@ -66,9 +67,8 @@ def _missing(scope: Scope, rows: Sequence[Mapping[str, Any]]) -> list[str]:
             "No diagnostics are stored, so intervals are normal ones (1.96 standard errors), and there is no floor."
         ]
     absent = [run for run in scope.runs if run not in {row["run"] for row in rows}]
-    commands = ", ".join(f"python -m toolkit diagnose {run}" for run in absent)
     lost = sum(row["missing"] for row in rows)
-    said = [f"Not measured for {', '.join(absent)}: {commands}."] if absent else []
+    said = [f"Not measured for {', '.join(absent)}: {diagnose_advice(scope.store, absent)}."] if absent else []
     return [*said, f"Pairs without a finite value, and in no mean: {lost}."] if lost else said
 
 

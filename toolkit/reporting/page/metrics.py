@@ -30,6 +30,10 @@ class Shown:
     alone: str = ""
 
 
+NORMS = (
+    "A norm is not the size of an update: AdamW divides a gradient by its own running scale, so a fall of all norms by "
+    "one factor changes no step, and max_grad_norm (1 by default) clips a batch's gradient to that norm first."
+)
 SHOWN = (
     Shown(
         "gap", ("",), "Score gap, own judge", "points of the rubric",
@@ -45,11 +49,23 @@ SHOWN = (
     Shown(
         "gradient.norm", ("parent",), "Directional gradient norm", "norm",
         "The length of the step a pair asks for: the exact norm of ∇ log π(chosen) − ∇ log π(rejected) over all "
-        "parameters, under the model that is about to be trained. If training signal vanishes, this falls.",
+        "parameters, under the model that is about to be trained. " + NORMS,
+    ),
+    Shown(
+        "gradient.norm_per_sqrt_token", ("parent",), "Directional gradient norm per square root of token", "norm",
+        "The same norm over the square root of the completion tokens of both answers: the norm is of a sum over these "
+        "tokens, so longer answers raise it. " + NORMS,
+    ),
+    Shown(
+        "coherence", ("parent",), "Coherence of the gradients", "share",
+        "The norm of a set's mean gradient over the mean of its pairs' norms: 1 where all pairs ask for the same step, "
+        "about 1/√n where they have nothing in common (n pairs; the view coherence has this number for every set and "
+        "control). A norm that stays while this is at chance is no training signal. One number a set: no interval.",
     ),
     Shown(
         "dpo_gradient", ("result",), "DPO gradient norm after training", "norm",
-        "What DPO still asks of the trained model: beta × weight × directional norm.",
+        "Norm of the gradient of the loss that was trained, IPO, label smoothing and NLL included, under the trained "
+        "model. For plain DPO it is beta × weight × directional norm. " + NORMS,
     ),
     Shown(
         "forward.cosine_mean", ("parent",), "Likeness of the two sides", "cosine",
@@ -67,7 +83,9 @@ SHOWN = (
     ),
     Shown(
         "weight", ("result",), "DPO weight after training", "weight",
-        "σ(−margin), the share of a pair's gradient that DPO still applies: 0.5 before any step, small once learned.",
+        "The factor of the trained loss on a pair's gradient. DPO: σ(−margin), 0.5 before any step, small once "
+        "learned; with label smoothing that less the smoothing; IPO: (1 − 2 margin) / beta². Below 0 the pair is "
+        "pushed back.",
         zero=False,
     ),
     Shown(

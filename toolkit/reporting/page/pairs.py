@@ -35,10 +35,11 @@ _CHANCE = """SELECT DISTINCT
 FROM run_sets s JOIN selections c ON c.pair_set = s.pair_set
 WHERE s.run IN ({runs}) ORDER BY s.run, s.iteration, s.pair_set"""
 _RANGE = "SELECT min(value) AS low, max(value) AS high FROM ({values}) WHERE isfinite(value)"
-_GAPS = 'SELECT pair_set AS "set", control, gap AS value FROM compared WHERE pair_set IN ({sets})'
+_GAPS = """SELECT pair_set AS "set", control, gap AS value FROM compared
+    WHERE control IN ('', 'draws') AND pair_set IN ({sets})"""
 _NORMS = """SELECT m.pair_set AS "set", m.control, m.value FROM metrics m
 JOIN run_sets s ON s.run = {run} AND s.pair_set = m.pair_set AND s.parent = m.model
-WHERE m.metric = 'gradient.norm' AND m.pair_set IN ({sets})"""
+WHERE m.metric = 'gradient.norm' AND m.control IN ('', 'draws') AND m.pair_set IN ({sets})"""
 _BINS = """WITH found AS ({values})
 SELECT "set", floor(value / {width}) * {width} AS "from", floor(value / {width}) * {width} + {width} AS "to",
     count(*) FILTER (control = '') AS pairs, count(*) FILTER (control = 'draws') AS "of two draws"

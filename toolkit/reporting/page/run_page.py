@@ -12,6 +12,7 @@ from pathlib import Path
 
 from toolkit.diagnostics.collapse import verdict
 from toolkit.errors import InputError
+from toolkit.reporting.advice import diagnose_advice, without_advice
 from toolkit.reporting.page.appendix import appendix, evaluation
 from toolkit.reporting.page.as_html import as_html
 from toolkit.reporting.page.as_markdown import as_markdown
@@ -30,7 +31,9 @@ _LIKE = """SELECT DISTINCT run FROM run_sets WHERE run <> {run} AND iteration = 
 AND parent IN (SELECT parent FROM run_sets WHERE run = {run} AND iteration = 0) ORDER BY run"""
 _SETS = "SELECT iteration, phase, pair_set, position FROM run_sets WHERE run = {run} ORDER BY iteration, position"
 _MEASURED = """SELECT
-    s.iteration, s.pair_set AS "set", CASE c.control WHEN '' THEN 'pairs' ELSE 'two draws' END AS "what",
+    s.iteration, s.pair_set AS "set", 
+    CASE c.control WHEN '' THEN 'pairs' WHEN 'draws' THEN 'two draws' ELSE replace(c.control, '_', ' against ')
+        END AS "what",
     count(DISTINCT (c.chosen, c.rejected)) AS pairs,
     count(DISTINCT (c.chosen, c.rejected)) FILTER (x.kind = 'text') AS texts,
     count(DISTINCT (c.chosen, c.rejected)) FILTER (x.kind = 'forward' AND x.model = s.parent) AS "likelihoods before",
@@ -63,7 +66,7 @@ def run_page(store: Store, run: str, against: Sequence[str] = ()) -> Page:
     scope = Scope(store, run, tuple(dict.fromkeys(one for one in others if one != run)), _sets(store, run))
     parts = (chance, curves, distributions, yields, training, examples, evaluation, appendix)
     sections = (_measured(scope), *(part(scope) for part in parts))
-    return Page(run, verdict(store, run), _facts(scope), sections)
+    return Page(run, without_advice(store, verdict(store, run)), _facts(scope), sections)
 
 
 def write_page(page: Page, folder: Path) -> list[Path]:
@@ -105,11 +108,12 @@ def _measured(scope: Scope) -> Section:
     if not any(row["texts"] + row["gradients"] + row["likelihoods before"] for row in found.rows):
         said = (
             "No diagnostics are stored for this run. Likelihoods, likeness and gradients, their floor and what "
-            f"training did to each pair are missing until they are made: python -m toolkit diagnose {scope.run}"
+            f"training did to each pair are missing: {diagnose_advice(scope.store, [scope.run])}"
         )
     else:
         said = (
             "Of so many pairs of each set. Before: under the model that was then trained on the set; after: under the "
-            "model that came out. Rows of two draws are the floor: two answers of one model, with no selection."
+            "model that came out. Rows of two draws are the floor: two answers of one model, with no selection. Rows "
+            "such as present against past have one answer of each role, not selected by score: what the roles alone do."
         )
     return Section(title, (said,), asked=(replace(found.asked, open=True),))

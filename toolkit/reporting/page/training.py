@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from toolkit.reporting.advice import diagnose_advice
 from toolkit.reporting.page.parts import Curves, Figure, Line, Point, Scope, Section, ask, quoted
 from toolkit.reporting.tables import show
 
@@ -45,6 +46,8 @@ SELECT
     (yes / n + 1.9208 / n - 1.96 * sqrt((yes / n) * (1 - yes / n) / n + 0.9604 / (n * n))) / (1 + 3.8416 / n) AS low,
     (yes / n + 1.9208 / n + 1.96 * sqrt((yes / n) * (1 - yes / n) / n + 0.9604 / (n * n))) / (1 + 3.8416 / n) AS high
 FROM counted WHERE n > 0 ORDER BY iteration, "set", effect"""
+_LOSSES = """SELECT DISTINCT pair_set AS "set", ipo, smoothing, nll, refused
+FROM trained_pairs WHERE run = {run} ORDER BY ALL"""
 _LOGGED = (
     ("loss", "Loss, step by step", "loss", "DPO's loss; it starts at ln 2 = 0.693 where policy and reference agree."),
     ("grad_norm", "Gradient norm, step by step", "norm", "Norm of the batch's loss gradient, as the trainer logs it."),
@@ -62,14 +65,31 @@ def training(scope: Scope) -> Section:
     ends = ask(scope.store, "Trainings", _ENDS.format(**called))
     figures = [figure for one in _LOGGED if (figure := _logged(scope, one))]
     effects = _effects(scope)
+    losses = _losses(scope)
     lost = sum(row["NaN steps"] for row in ends.rows)
     said = [f"{lost} logged values are not finite (NaN): they are marked, and in no other number."] if lost else []
     if not ends.rows:
         said.append("No training of this run left a log.")
     if effects is None:
-        said.append(f"What became of each pair was not measured: python -m toolkit diagnose {scope.run}")
+        said.append(f"What became of each pair was not measured: {diagnose_advice(scope.store, [scope.run])}")
+    said += losses
     shown = [*figures, *([effects] if effects else [])]
     return Section("Training", tuple(said), tuple(shown), (replace(ends.asked, open=True),) if ends.rows else ())
+
+
+def _losses(scope: Scope) -> list[str]:
+    """By which loss weight and gradient were computed, where it is not plain DPO; why they were not."""
+    said = []
+    for row in scope.store.query(_LOSSES.format(run=quoted(scope.run))):
+        if row["refused"]:
+            said.append(f"DPO weight and gradient of {row['set']} are not computed: {row['refused']}.")
+            continue
+        terms = ["IPO"] if row["ipo"] else [f"label smoothing {show(row['smoothing'])}"] if row["smoothing"] else []
+        terms += [f"an NLL term of {show(row['nll'])}"] if row["nll"] else []
+        said += (
+            [f"Weight and gradient of {row['set']} are those of its loss, with {' and '.join(terms)}."] if terms else []
+        )
+    return said
 
 
 def _logged(scope: Scope, about: tuple[str, str, str, str]) -> Figure | None:
