@@ -52,8 +52,8 @@ def series(store: Store, run: str) -> list[Series]:
     """Every metric of every set and control of a run."""
     rows = store.query(
         "WITH whole AS (SELECT pair_set, control, count(*) AS pairs FROM compared GROUP BY ALL) "
-        "SELECT v.pair_set, v.control, metric, under, model, any_value(w.pairs) - count(value) AS missing, "
-        "list(value ORDER BY value) FILTER (value IS NOT NULL) AS found "
+        "SELECT v.pair_set, v.control, metric, under, model, any_value(w.pairs) - count(*) FILTER (isfinite(value)) "
+        "AS missing, list(value ORDER BY value) FILTER (isfinite(value)) AS found "
         "FROM pair_values v JOIN whole w ON w.pair_set = v.pair_set AND w.control = replace(v.control, 'shuffled', '') "
         "WHERE run = ? GROUP BY ALL ORDER BY ALL",
         [run],
