@@ -29,6 +29,24 @@ def name(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
+OVERSTATED = (  # each was printed once, and the data did not carry it
+    "paired tests on every table", "paired tests between iterations", "so the gap is wider", "not to blame",
+    "could only have shown", "shows in four of five runs", "2410.05779",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_no_page_claims_what_the_numbers_do_not_carry(page: Path) -> None:
+    text = " ".join(page.read_text(encoding="utf-8").split())
+    assert [words for words in OVERSTATED if words in text] == []
+
+
+def test_every_finished_entry_of_the_log_has_its_correction_below_it() -> None:
+    entries = (ROOT / "analysis" / "LOG.md").read_text(encoding="utf-8").split("\n## ")[1:]
+    early = [entry for entry in entries if entry < "2026-11-27"]
+    assert len(early) == 3 and all(entry.count("\nCorrection, 2026-12-01.") == 1 for entry in early)
+
+
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, fake_python: Path) -> Path:
     """A working folder after the tutorial's first command, by the scripted engine; `quick` there is its recipe."""

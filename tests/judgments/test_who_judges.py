@@ -234,3 +234,18 @@ def test_the_address_of_a_served_judge_is_stored_without_its_password(scripted_r
     with Lab(scripted_recipe(judge=judge), Store(None), capture("test", {})) as lab:
         judging(lab, Model.external("present"))
         assert lab.store.query("SELECT path FROM model") == [{"path": "http://***@judge/v1"}]
+
+
+def test_expected_scores_below_the_minimum_mass_are_unreadable_with_their_reason_and_asked_anew_under_another(
+    scripted_recipe: Build, tmp_path: Path
+) -> None:
+    """The scripted judge puts 0.8 of its probability on the score tokens."""
+    strict, lenient = ({"method": "expected", "min_mass": least} for least in (0.81, 0.79))
+    with pytest.raises(JudgeError, match=r"the labels have probability 0\.8000, judge\.min_mass is 0\.81"):
+        run(scripted_recipe(iterations=1, judge=strict), tmp_path / "s.duckdb")
+    count = "SELECT status, count(*)::INT AS n, count(score)::INT AS scores FROM judgment GROUP BY status ORDER BY ALL"
+    before = rows(tmp_path / "s.duckdb", count)
+    assert [(row["status"], row["scores"]) for row in before] == [("unreadable", 0)]
+    run(scripted_recipe(iterations=1, judge=lenient), tmp_path / "s.duckdb")
+    after = rows(tmp_path / "s.duckdb", count)
+    assert {row["status"]: row["scores"] for row in after} == {"scored": before[0]["n"], "unreadable": 0}

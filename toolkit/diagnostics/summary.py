@@ -86,9 +86,10 @@ def series(store: Store, run: str) -> list[Series]:
     """Every metric of every set and control of a run."""
     rows = store.query(
         "WITH whole AS (SELECT pair_set, control, count(*) AS pairs FROM compared GROUP BY ALL) "
-        "SELECT v.pair_set, v.control, v.metric, v.under, v.model, any_value(w.pairs) - count(v.value) AS missing, "
-        "list(v.value ORDER BY v.value) FILTER (v.value IS NOT NULL) AS found, "
-        "list(r.prompt ORDER BY v.value) FILTER (v.value IS NOT NULL AND list_contains($signals, v.metric)) AS prompts "
+        "SELECT v.pair_set, v.control, v.metric, v.under, v.model, "
+        "any_value(w.pairs) - count(*) FILTER (isfinite(v.value)) AS missing, "
+        "list(v.value ORDER BY v.value) FILTER (isfinite(v.value)) AS found, "
+        "list(r.prompt ORDER BY v.value) FILTER (isfinite(v.value) AND list_contains($signals, v.metric)) AS prompts "
         "FROM pair_values v JOIN whole w ON w.pair_set = v.pair_set AND w.control = replace(v.control, 'shuffled', '') "
         "JOIN response r ON r.id = v.chosen WHERE v.run = $run GROUP BY ALL ORDER BY ALL",
         {"run": run, "signals": [metric for metric, _ in SIGNALS]},

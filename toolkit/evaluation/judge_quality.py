@@ -198,7 +198,7 @@ def _mean(metric: str, values: Sequence[float]) -> tuple[str, float | None, int]
 def _rater(store: Store, name: str) -> str | None:
     sql = (
         "SELECT id FROM model WHERE $name IN (name, id) AND id IN "
-        "(SELECT judge FROM judgment WHERE method = 'given' AND score IS NOT NULL)"
+        "(SELECT judge FROM judgment WHERE method = 'given' AND isfinite(score))"
     )
     rows = store.query(sql, {"name": name})
     return rows[0]["id"] if rows else None
@@ -207,7 +207,7 @@ def _rater(store: Store, name: str) -> str | None:
 def _ratings(store: Store, where: str, key: object) -> dict[str, dict[str, float]]:
     sql = (
         "SELECT j.judge, j.response, round(avg(j.score), 9) AS score FROM judgment j "
-        f"WHERE j.method = 'given' AND j.score IS NOT NULL AND {where} GROUP BY ALL ORDER BY ALL"
+        f"WHERE j.method = 'given' AND isfinite(j.score) AND {where} GROUP BY ALL ORDER BY ALL"
     )
     ratings: dict[str, dict[str, float]] = {}
     for row in store.query(sql, {"key": key}):

@@ -10,6 +10,7 @@ own reply is parsed. Draws differ by seed; the expected-score method is exact an
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -231,7 +232,7 @@ def _candidates(
 ) -> tuple[dict[str, tuple[Scored, ...]], set[str]]:
     readable: dict[str, list[float]] = {}
     for judgment in judgments:
-        if judgment.score is not None:
+        if judgment.score is not None and math.isfinite(judgment.score):
             readable.setdefault(judgment.response, []).append(judgment.score)
     candidates: dict[str, tuple[Scored, ...]] = {response.prompt: () for response in responses}
     for response in responses:

@@ -75,8 +75,8 @@ CREATE OR REPLACE VIEW pair_contents AS
 SELECT
     x.id AS pair, x.content AS stored,
     sha256(concat_ws(
-        chr(10), x.prompt, sha256(c.text), sha256(r.text), round_even(x.chosen_score * 1e9, 0)::BIGINT,
-        round_even(x.rejected_score * 1e9, 0)::BIGINT, x.chosen_role, x.rejected_role
+        chr(10), x.prompt, sha256(c.text), sha256(r.text), TRY_CAST(round_even(x.chosen_score * 1e9, 0) AS BIGINT),
+        TRY_CAST(round_even(x.rejected_score * 1e9, 0) AS BIGINT), x.chosen_role, x.rejected_role
     ))[:24] AS content
 FROM pair x JOIN response c ON c.id = x.chosen JOIN response r ON r.id = x.rejected;
 
@@ -86,13 +86,14 @@ SELECT
     arg_max(t.created, (coalesce(l.position, 0), t.created)) AS created
 FROM tag t LEFT JOIN launch l ON l.id = t.launch GROUP BY t.name, t.tag;
 
--- One row per pair and set it belongs to, both texts beside their scores and roles.
+-- One row per pair and set it belongs to, both texts beside their scores and roles. A score that is not finite is none.
 CREATE OR REPLACE VIEW pairs AS
 SELECT
     s.id AS pair_set, s.name AS phase, s.iteration, x.id, x.prompt, p.text AS prompt_text,
-    x.chosen, c.text AS chosen_text, x.chosen_score, x.chosen_role, c.model AS chosen_model, c.finish AS chosen_finish,
-    x.rejected, r.text AS rejected_text, x.rejected_score, x.rejected_role, r.model AS rejected_model,
-    r.finish AS rejected_finish, x.chosen_score - x.rejected_score AS gap, x.judge,
+    x.chosen, c.text AS chosen_text, CASE WHEN isfinite(x.chosen_score) THEN x.chosen_score END AS chosen_score, x.chosen_role, c.model AS chosen_model, c.finish AS chosen_finish,
+    x.rejected, r.text AS rejected_text, CASE WHEN isfinite(x.rejected_score) THEN x.rejected_score END AS rejected_score,
+    x.rejected_role, r.model AS rejected_model, r.finish AS rejected_finish,
+    CASE WHEN isfinite(x.chosen_score - x.rejected_score) THEN x.chosen_score - x.rejected_score END AS gap, x.judge,
     c.tokens AS chosen_tokens, r.tokens AS rejected_tokens,
     length(c.text) AS chosen_characters, length(r.text) AS rejected_characters
 FROM pair_set s
@@ -234,7 +235,9 @@ QUALIFY row_number() OVER (
 CREATE OR REPLACE VIEW compared AS
 SELECT pair_set, '' AS control, id AS pair, prompt, chosen, rejected, chosen_score, rejected_score, gap FROM pairs
 UNION ALL
-SELECT pair_set, control, NULL, prompt, chosen, rejected, chosen_score, rejected_score, chosen_score - rejected_score
+SELECT
+    pair_set, control, NULL, prompt, chosen, rejected, chosen_score, rejected_score,
+    CASE WHEN isfinite(chosen_score - rejected_score) THEN chosen_score - rejected_score END
 FROM control;
 
 -- The newest measurement of each two answers, kind and model.
@@ -320,7 +323,7 @@ FROM margins;
 -- The score of every answer by each judge in one way of judging: the mean of its readable verdicts.
 CREATE OR REPLACE VIEW answer_scores AS
 SELECT r.prompt, j.response, j.judge, j.method, j.rubric, round(avg(j.score), 9) AS score
-FROM judgment j JOIN response r ON r.id = j.response WHERE j.score IS NOT NULL GROUP BY ALL;
+FROM judgment j JOIN response r ON r.id = j.response WHERE isfinite(j.score) GROUP BY ALL;
 
 -- One row per pair and launch that measured its set by verdicts which took no part in selecting it: kind 'audit' by the
 -- recipe's audit judge, 'held_out' by the draws of the set's own judge that judge.select_draws left out. A pair with a

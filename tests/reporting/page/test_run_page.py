@@ -15,6 +15,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from tests.diagnostics.planted import Turn, plant
 from toolkit.commands.report import report
 from toolkit.config import Recipe
 from toolkit.diagnostics.collapse import Finding, Verdict
@@ -211,6 +212,18 @@ def test_without_diagnostics_the_page_says_by_which_command_they_are_made(bare: 
     titles = [figure.title for part in made.sections for figure in part.figures]
     assert "Score gap, own judge" in titles and "Directional gradient norm" not in titles
     assert "normal ones (1.96 standard errors)" in text
+
+
+def test_a_page_with_expected_scores_says_what_they_are_and_their_mass(bare: Path) -> None:
+    text = as_markdown(page(bare))
+    assert "This is another judge than the same model's written verdict" in text
+    assert "the score tokens have a probability of 0.8 at least, median 0.8" in text
+
+
+def test_a_page_without_expected_scores_does_not_mention_them() -> None:
+    with Store(None) as store:
+        plant(store, [Turn([1.0, 2.0], [1.0, 2.0])])
+        assert "expected ones" not in as_markdown(run_page(store, "planted"))
 
 
 def test_a_page_of_a_scripted_run_says_that_its_answers_are_made_up(bare: Path) -> None:

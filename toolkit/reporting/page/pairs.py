@@ -67,6 +67,13 @@ _DROPS = """SELECT
     s.pair_set AS "set", stage, reason, count(DISTINCT (prompt, pair)) AS "how many", min(detail) AS "for example"
 FROM (SELECT DISTINCT pair_set, training FROM run_sets WHERE run = {run}) s
 JOIN dropped d ON {own} GROUP BY ALL ORDER BY ALL"""
+_MASS = """WITH mass AS (
+    SELECT TRY_CAST(TRY_CAST(j.reply AS JSON)->>'mass' AS DOUBLE) AS value
+    FROM (SELECT unnest([chosen, rejected]) AS response, judge FROM pairs WHERE pair_set IN ({sets})) x
+    JOIN judgment j ON j.response = x.response AND j.judge = x.judge
+    WHERE j.method = 'expected' AND j.score IS NOT NULL GROUP BY j.id, j.reply
+)
+SELECT count(value) AS n, min(value) AS least, median(value) AS middle FROM mass WHERE isfinite(value)"""
 # The empty training: a drop before any gate, or of a gate that an older store noted.
 _OWN = "d.training = s.training OR d.training = '' AND d.pair_set = s.pair_set"
 _ENDS = """WITH ranked AS (
@@ -129,7 +136,20 @@ def yields(scope: Scope) -> Section:
     )
     nothing = () if drops.rows else ("Nothing was dropped.",)
     tables = [replace(one.asked, open=True) for one in (kept, drops) if one.rows]
-    return Section("What became of the prompts", (said, *nothing), asked=tuple(tables))
+    return Section("What became of the prompts", (said, *nothing, *_expected(scope)), asked=tuple(tables))
+
+
+def _expected(scope: Scope) -> tuple[str, ...]:
+    """What an expected score is, and the mass behind those of the run's pairs; nothing where there are none."""
+    mass = scope.store.query(_MASS.format(sets=_sets(scope)))[0]
+    if not mass["n"]:
+        return ()
+    return (
+        "The scores are expected ones: the mean under the judge's probabilities of the score tokens, read before any "
+        "justification is written, although the rubric asks for one first. This is another judge than the same model's "
+        f"written verdict. Of {mass['n']:,} verdicts on these pairs the score tokens have a probability of "
+        f"{show(mass['least'])} at least, median {show(mass['middle'])}; verdicts below judge.min_mass are unreadable.",
+    )
 
 
 def examples(scope: Scope) -> Section:

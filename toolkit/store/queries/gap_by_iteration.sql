@@ -2,7 +2,7 @@
 -- gap_audit: by the audit judge of the newest launch that had one, over audit_pairs of the pairs. gap: by the run's own
 -- judge, which selected the pairs, so it says nothing about quality. gap_held_out: by its draws that did not select.
 SELECT
-    s.id AS "set", s.iteration, s.size AS pairs,
+    s.id AS "set", s.iteration, s.size AS pairs, count(p.gap) AS scored,
     any_value(a.gap) AS gap_audit, any_value(a.judge_name) AS audit_judge, any_value(a.pairs) AS audit_pairs,
     any_value(h.gap) AS gap_held_out, avg(p.gap ORDER BY p.gap) AS gap,
     any_value(c.gap_all) AS gap_all, any_value(c.gap_chance) AS gap_chance, any_value(c.gap_all_chance) AS gap_all_chance,
