@@ -141,6 +141,9 @@ def test_a_judge_is_measured_on_imported_gold_pairs_and_can_be_asked_for(
     assert by_metric["accuracy"]["n"] == 6
     assert 0 <= float(str(by_metric["accuracy"]["value"])) <= 1
     assert by_metric["unreadable"]["value"] == 0
+    for metric in ("accuracy", "ties", "unreadable", "saturation"):
+        low, value, high = (float(str(by_metric[metric][name])) for name in ("low", "value", "high"))
+        assert low <= value <= high and low < high, "no judge of six pairs is known without doubt"
     shown = run("judge-quality", "gold", "--judge", "M_0", "--pairwise").stdout
     assert MEANING["accuracy"] in shown
     assert "not stored: pairwise accuracy, pairwise ties, pairwise consistency, pairwise first_chosen" in shown

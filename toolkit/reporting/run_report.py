@@ -12,7 +12,9 @@ from typing import Any
 
 from toolkit.engines.scripted import MADE_UP
 from toolkit.provenance import Launch
+from toolkit.reporting.made_up import made_up
 from toolkit.reporting.tables import Table, table
+from toolkit.safe_text import in_markdown
 from toolkit.store.database import Store
 from toolkit.trust.paths import check_name
 from toolkit.trust.safe_files import write_files
@@ -30,7 +32,7 @@ def write_report(store: Store, launch: Launch, folder: Path) -> Path:
     """The report as Markdown, named as the run."""
     name = f"{check_name(launch.run, 'a run')}.md"
     tables = [part.markdown() for part in run_tables(store, launch.id)]
-    return write_files(folder, {name: "\n".join([_head(launch), *tables, _limits()])})[0]
+    return write_files(folder, {name: "\n".join([_head(launch, made_up(store, [launch.run])), *tables, _limits()])})[0]
 
 
 def run_tables(store: Store, launch: str) -> list[Table]:
@@ -52,7 +54,7 @@ def made_by(engine: str | None) -> str:
     return MADE_UP if engine == "scripted" else engine or "unknown"
 
 
-def _head(launch: Launch) -> str:
+def _head(launch: Launch, mark: str) -> str:
     judge: Mapping[str, Any] = launch.recipe["judge"]
     answers: Mapping[str, Any] = launch.recipe["answers"]
     training: Mapping[str, Any] = launch.recipe["training"]
@@ -66,6 +68,7 @@ def _head(launch: Launch) -> str:
         [
             f"# Run {launch.run}",
             "",
+            *([f"**{in_markdown(mark)}**", ""] if mark else []),
             f"- model: {launch.recipe['model']}; K = {answers['k']}, T = {answers['temperature']}, "
             f"top_p = {answers['top_p']}, at most {answers['max_tokens']} tokens",
             f"- engine: {made_by(launch.recipe['engine']['kind'])}",
