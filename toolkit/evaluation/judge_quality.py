@@ -246,7 +246,10 @@ def _resampled_correlations(
     for _ in range(CORRELATION_RESAMPLES):
         chosen = [i for place in generator.integers(0, len(names), len(names)) for i in rows[names[place]]]
         if len(set(x[chosen])) > 1 and len(set(y[chosen])) > 1:
-            drawn.append(_correlations(x[chosen], y[chosen]))
+            drawn.append(_correlations(list(x[chosen]), list(y[chosen])))
+    if len(drawn) < CORRELATION_RESAMPLES / 2:
+        none = Interval(0.0, None, None, len(names), f"{NO_INTERVAL}most resamples have one score or rating alone")
+        return none, none
     ends = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     method = f"bootstrap of {CORRELATION_RESAMPLES} by prompt, seed {SEED}"
     tau, rho = (Interval(0.0, float(ends[0][i]), float(ends[1][i]), len(names), method) for i in (0, 1))

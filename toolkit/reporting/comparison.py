@@ -84,8 +84,9 @@ def gaps(store: Store, launches: Sequence[Launch]) -> tuple[list[dict[str, Any]]
                 continue
             test = paired(recipes[first], recipes[second])
             p_values.append(test.p)
-            ends = {"low": test.low, "high": test.high, "prompts": test.n, "test": test.test}
-            tests.append({**head, "first": first, "second": second, "second - first": test.difference, **ends})
+            names = {"first": first, "second": second, "test": test.test}
+            ends = {"second - first": test.difference, "low": test.low, "high": test.high, "prompts": test.n}
+            tests.append({**head, **names, **ends})
     corrected = zip(tests, holm(p_values), strict=True)
     return sorted(by_judge, key=lambda row: row["iteration"]), [row | {"p (Holm)": p} for row, p in corrected]
 
