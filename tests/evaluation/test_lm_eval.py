@@ -18,8 +18,8 @@ from toolkit.config import Recipe
 from toolkit.engines import embedded
 from toolkit.engines.chat import Chat
 from toolkit.errors import EngineError, InputError, RecipeError
+from toolkit.evaluation import intervals
 from toolkit.evaluation.answers import Graded, mean_score
-from toolkit.evaluation.intervals import matches, sample
 from toolkit.evaluation.lm_eval.harness import INVALID, encoded, graded
 from toolkit.evaluation.lm_eval.lm_eval import Settings, lm_eval_task, replay
 from toolkit.lab import Lab
@@ -346,9 +346,9 @@ def test_a_metric_that_is_not_a_mean_keeps_what_its_aggregation_takes_of_each_it
     found = graded(Item("m", "topics", "", "", {}), results, {}, {"f1": "f1"})
     f1 = [item for item in found.items if item.metric == "f1"]
     assert [json.loads(item.detail)["statistic"] for item in f1] == [[1, 1], [1, 0], [0, 0]]
-    of = sample("f1", f1)
-    assert of.aggregation == "f1" and matches(of, 2 / 3)
-    assert sample("acc", [item for item in found.items if item.metric == "acc"]).aggregation == "mean"
+    of = intervals.sample("f1", f1)
+    assert of.aggregation == "f1" and intervals.matches(of, 2 / 3)
+    assert intervals.sample("acc", [item for item in found.items if item.metric == "acc"]).aggregation == "mean"
 
 
 def test_a_test_of_a_suite_bears_its_own_name(scripted_recipe: Build, tmp_path: Path, sums: Path) -> None:
