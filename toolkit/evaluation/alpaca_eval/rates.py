@@ -30,7 +30,7 @@ GAMED_COLUMNS = "model,preference,index,std_delta_len,instruction_difficulty,not
 BOARD_ROWS = 805
 FEW_ROWS = (
     "the public board gives row i the difficulty of instruction i even where rows are missing, this fit the "
-    "difficulty of the row's own instruction; 1.6 to 2.5 points of difference were seen"
+    "difficulty of the row's own instruction; differences of 1.6 to 2.5 points were seen, of 0.5 on phi-2"
 )
 SURROGATE_BOUND = (
     "fitted with a surrogate of df_gamed.csv, whose cross-validation may choose another penalty C (stored as "
