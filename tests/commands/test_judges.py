@@ -102,6 +102,36 @@ def test_methods_and_rubrics_of_one_judge_are_never_averaged(tmp_path: Path, sto
     assert [row["ordered_alike"] for row in found[1:]] == [0.0, 0.0]
 
 
+def test_samplings_of_one_judge_are_never_averaged_and_unequal_draws_are_counted(tmp_path: Path, store: Path) -> None:
+    """4 against 2 at temperature 1 and 1 against 3 at 0.2 were a gap of 0.0."""
+    with Store(store) as opened:
+        pair = opened.query("SELECT chosen, rejected, judge FROM pairs WHERE pair_set = 'guided@2' ORDER BY id")[0]
+        drawn = [
+            (1.0, "chosen", (4.0, 4.0)),
+            (1.0, "rejected", (2.0,)),
+            (0.2, "chosen", (1.0,)),
+            (0.2, "rejected", (3.0,)),
+        ]
+        written = [
+            Judgment(pair[side], pair["judge"], "r", "generated", Sampling(t, 1, 9), i, 0, "", "scored", "", score)
+            for t, side, scores in drawn
+            for i, score in enumerate(scores)
+        ]
+        opened.add(written, launch="test")
+        found = [row for row in opened.named("judge_gaps") if row["set"] == "guided@2" and row["method"] == "generated"]
+        metrics = opened.query(
+            "SELECT metric, value FROM pair_values WHERE pair_set = 'guided@2' AND control = '' "
+            "AND metric LIKE 'gap/%generated%' ORDER BY metric"
+        )
+    by_sampling = {json.loads(row["sampling"])["temperature"]: row for row in found}
+    assert {t: row["gap"] for t, row in by_sampling.items()} == {1.0: 2.0, 0.2: -2.0}
+    assert {t: row["unequal_draws"] for t, row in by_sampling.items()} == {1.0: 1, 0.2: 0}
+    assert [(row["metric"].split("/T")[1], row["value"]) for row in metrics] == [
+        ("0.2/p1.0/9", -2.0),
+        ("1.0/p1.0/9", 2.0),
+    ]
+
+
 def test_a_judge_is_measured_on_imported_gold_pairs_and_can_be_asked_for(
     tmp_path: Path, run: Run, tiny_model: Path
 ) -> None:
@@ -111,6 +141,9 @@ def test_a_judge_is_measured_on_imported_gold_pairs_and_can_be_asked_for(
     assert by_metric["accuracy"]["n"] == 6
     assert 0 <= float(str(by_metric["accuracy"]["value"])) <= 1
     assert by_metric["unreadable"]["value"] == 0
+    for metric in ("accuracy", "ties", "unreadable", "saturation"):
+        low, value, high = (float(str(by_metric[metric][name])) for name in ("low", "value", "high"))
+        assert low <= value <= high and low < high, "no judge of six pairs is known without doubt"
     shown = run("judge-quality", "gold", "--judge", "M_0", "--pairwise").stdout
     assert MEANING["accuracy"] in shown
     assert "not stored: pairwise accuracy, pairwise ties, pairwise consistency, pairwise first_chosen" in shown

@@ -77,7 +77,10 @@ def test_published_judgements_have_the_published_rates(data_folder: Path, name: 
         assert found.lc_win_rate == pytest.approx(float(want["length_controlled_winrate"]), abs=0.2)
     assert found.lc == "surrogate df_gamed" and not found.lc_reason
     assert int(found.mean_length * len(said) / 805) == int(want["avg_length"])
-    assert found.remark == ("n is 803 of 805 instructions" if name == "phi-2" else "")
+    assert found.lc_penalty is not None and found.lc_penalty > 0
+    assert "at most 0.15 points of difference were seen on 15 models" in found.remark
+    few = found.remark.startswith("n is 803 of 805 instructions") and "1.6 to 2.5 points" in found.remark
+    assert few == (name == "phi-2")
 
 
 def test_phi_2_has_its_published_lc_win_rate_only_with_the_difficulties_of_other_instructions(

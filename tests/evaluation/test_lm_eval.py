@@ -18,8 +18,9 @@ from toolkit.config import Recipe
 from toolkit.engines import embedded
 from toolkit.engines.chat import Chat
 from toolkit.errors import EngineError, InputError, RecipeError
+from toolkit.evaluation import intervals
 from toolkit.evaluation.answers import Graded, mean_score
-from toolkit.evaluation.lm_eval.harness import INVALID, encoded
+from toolkit.evaluation.lm_eval.harness import INVALID, encoded, graded
 from toolkit.evaluation.lm_eval.lm_eval import Settings, lm_eval_task, replay
 from toolkit.lab import Lab
 from toolkit.provenance import capture
@@ -327,6 +328,37 @@ def test_a_task_that_repeats_its_questions_gets_several_draws(
     assert sorted(one.draw for one in drawn) == [0] * 6 + [1] * 6 + [2] * 6
     assert {one.sampling for one in drawn} == {Sampling(0.5, 0.9, 8)}
     assert {item.answer for item in graded.items} == {one.id for one in drawn if one.draw == 0}
+
+
+def test_a_metric_that_is_not_a_mean_keeps_what_its_aggregation_takes_of_each_item() -> None:
+    samples = [
+        {
+            "doc_id": i,
+            "filter": "none",
+            "metrics": ["f1", "acc"],
+            "filtered_resps": [[-1.0, False]],
+            "acc": 1.0,
+            "f1": pair,
+        }
+        for i, pair in enumerate([(1, 1), (1, 0), (0, 0)])
+    ]
+    results = {"samples": {"topics": samples}, "results": {"topics": {"f1,none": 2 / 3, "acc,none": 1.0}}}
+    found = graded(Item("m", "topics", "", "", {}), results, {}, {"f1": "f1"})
+    f1 = [item for item in found.items if item.metric == "f1"]
+    assert [json.loads(item.detail)["statistic"] for item in f1] == [[1, 1], [1, 0], [0, 0]]
+    of = intervals.sample("f1", f1)
+    assert of.aggregation == "f1" and intervals.matches(of, 2 / 3)
+    assert intervals.sample("acc", [item for item in found.items if item.metric == "acc"]).aggregation == "mean"
+
+
+def test_a_test_of_a_suite_bears_its_own_name(scripted_recipe: Build, tmp_path: Path, sums: Path) -> None:
+    recipe = scripted_recipe()
+    with open_lab(recipe, tmp_path / "s.duckdb") as lab:
+        model = lab.model(recipe.model)
+        own = lm_eval_task(lab, model, Settings(data=sums, max_tokens=8, name="sums"))
+        stock = lm_eval_task(lab, model, Settings(data=sums, max_tokens=8))
+    assert {(score.task, score.settings["task"]) for score in own.scores} == {("sums", "gsm8k")}
+    assert {score.task for score in stock.scores} == {"gsm8k"} and "task" not in stock.scores[0].settings
 
 
 def test_a_task_that_begins_the_answer_is_refused(scripted_recipe: Build, tmp_path: Path, sums: Path) -> None:

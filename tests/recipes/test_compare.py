@@ -6,7 +6,9 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import combinations
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,6 +30,7 @@ from toolkit.recipes.compare import (
     priced,
     shared,
 )
+from toolkit.reporting.comparison import gaps
 from toolkit.reporting.cost.rates import Hardware
 from toolkit.store.database import Store
 from toolkit.training.supervise import start
@@ -90,7 +93,26 @@ def test_four_recipes_in_one_store_have_equal_trainings_and_one_report(
     assert totals[2]["answers shared"] >= 36, "M_0's answers of both roles, and as the past of iteration 1"
     for name in FOUR:
         assert name in report and (tmp_path / "reports" / f"{name}.md").exists()
-    assert "Side by side" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "Side by side" in printed
+    for told in (report, printed):
+        mark = told.index("Made-up numbers: scripted engine")
+        assert mark < told.index("Side by side") < told.index("Recipes against each other")
+    assert "Made-up numbers" in (tmp_path / "reports" / "temporal.md").read_text()
+    with Store(store, read_only=True) as opened:
+        by_judge, tests = gaps_of(opened)
+    assert {row["judge"] for row in tests if row["iteration"] == 0} == {"M_0/expected"}, "who judges both"
+    assert {(row["first"], row["second"]) for row in tests if row["iteration"] == 0} <= set(
+        combinations(sorted(FOUR), 2)
+    )
+    assert tests and all(row["p (Holm)"] >= 0 and row["prompts"] >= 1 for row in tests)
+    assert {row["recipe"] for row in by_judge} == set(FOUR)
+    assert f"{len(tests)} paired tests, p corrected" in report
+
+
+def gaps_of(store: Store) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    rows = store.query("SELECT id FROM launch ORDER BY started")
+    return gaps(store, [SimpleNamespace(id=row["id"]) for row in rows])  # type: ignore[misc]
 
 
 def test_a_second_comparison_makes_nothing(write: Callable[..., Path], tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def _evaluate(
     tests = load_suite(suite, limit, trusted=trusted)
     with Lab(recipe, Store(store), capture("evaluate", recipe.resolved()), trusted=trusted) as lab:
         model = find_model(lab, name)
-        rows = [row for test in tests for row in _rows(test.name, run(lab, model, test))]
+        rows = [row for test in tests for row in _rows(lab.store, test.name, run(lab, model, test))]
     show(f"{model.name} ({model.id})", rows, as_json=as_json, wide=True)
 
 
@@ -61,14 +61,13 @@ def _refuse_scripted(store: Path, name: str) -> None:
         checkpoint.refuse_scripted(store.parent / model.path, model.name)
 
 
-def _rows(test: str, graded: Graded) -> list[dict[str, object]]:
-    from toolkit.evaluation.statistics import interval
+def _rows(store: Store, test: str, graded: Graded) -> list[dict[str, object]]:
+    """The scores with the intervals of the leaderboard: one function makes both."""
+    from toolkit.evaluation.intervals import of_score
 
     rows: list[dict[str, object]] = []
-    for score in graded.scores:
-        same = (score.task, score.metric, score.settings)
-        values = [item.value or 0.0 for item in graded.items if (item.task, item.metric, item.settings) == same]
-        span = interval(values) if values else None
-        ends = {"low": span.low if span else None, "high": span.high if span else None}
-        rows.append({"test": test, "metric": score.metric, "value": score.value, **ends, "n": score.n})
+    for score in (score for score in graded.scores if score.value is not None):
+        span = of_score(store, score, graded.items, graded.scores)
+        ends = {"low": span.low, "high": span.high, "n": score.n, "interval": span.method}
+        rows.append({"test": test, "metric": score.metric, "value": score.value, **ends})
     return rows

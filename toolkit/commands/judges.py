@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -22,6 +22,9 @@ from toolkit.recipes.run import find_config
 from toolkit.records import Model, Response, Score
 from toolkit.store.database import Store
 from toolkit.trust.consent import TrustOption
+
+if TYPE_CHECKING:
+    from toolkit.evaluation.statistics import Interval
 
 JudgeOption = Annotated[
     str,
@@ -174,23 +177,25 @@ def _judgement_examples(reference: str, judge: str, file: tuple[Path, str], path
 
 
 def _judge_quality(reference: str, settings: Settings, pairwise: bool, as_json: bool) -> None:
-    from toolkit.evaluation.judge_quality import measure
+    from toolkit.evaluation.judge_quality import measured
 
     with _lab("judge-quality", settings) as (lab, model):
-        scores = measure(lab, model, reference, pairwise)
-        rows = [_row(score) for score in scores]
-    title = f"{model.name} ({model.id}) as a judge of {scores[0].settings['set']}"
+        scores = measured(lab, model, reference, pairwise)
+        rows = [_row(score, span) for score, span in scores]
+    title = f"{model.name} ({model.id}) as a judge of {scores[0][0].settings['set']}"
     show(title, rows, as_json=as_json, wide=True)
     missing = [f"{row['method']} {row['metric']}" for row in rows if row["value"] is None]
     if missing and not as_json:
         print(f"\nnothing to measure by, so not stored: {', '.join(missing)}")
 
 
-def _row(score: Score) -> dict[str, object]:
+def _row(score: Score, span: Interval | None) -> dict[str, object]:
     from toolkit.evaluation.judge_quality import MEANING
 
     point = score.metric.removeprefix("points_")
     meaning = MEANING.get(score.metric) or f"share of answers with {point} points, rounded"
     return {
-        "method": score.settings["method"], "metric": score.metric, "value": score.value, "n": score.n, "is": meaning,
+        "method": score.settings["method"], "metric": score.metric, "value": score.value,
+        "low": span.low if span else None, "high": span.high if span else None, "n": score.n,
+        "interval": span.method if span else None, "is": meaning,
     }  # fmt: skip

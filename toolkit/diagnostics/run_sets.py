@@ -217,9 +217,11 @@ def _scores(lab: Lab, name: str, responses: Sequence[str]) -> dict[str, float]:
     sql = (
         "SELECT response, score FROM answer_scores WHERE response IN (SELECT unnest($responses::VARCHAR[])) "
         "AND judge IN (SELECT judge FROM pairs WHERE pair_set = $name) "
-        "AND method = $method AND rubric IS NOT DISTINCT FROM $rubric"
+        "AND method = $method AND rubric IS NOT DISTINCT FROM $rubric "
+        "AND (sampling IS NULL OR sampled(sampling) = sampled($sampling::JSON))"
     )
     asked = {"responses": list(responses), "name": name, "method": settings.method, "rubric": rubric}
+    asked["sampling"] = json.dumps(settings.sampling.as_json())
     return {row["response"]: row["score"] for row in lab.store.query(sql, asked)}
 
 

@@ -1,6 +1,6 @@
 """A suite: what a checkpoint is measured by. A TOML file with a table for each test.
 
-    [gsm8k]
+    [gsm8k]                    # the test's own name: what its scores and leaderboard columns bear
     kind = "lm_eval"           # or human_eval, alpaca_eval, judged
     task = "gsm8k"             # the other keys are the fields of that kind's Settings
     data = "$TOOLKIT_DATA/gsm8k"
@@ -96,6 +96,7 @@ def _test(name: str, table: Any, file: Path, trusted: bool) -> Test:
     if unknown := [key for key in fields if key not in known]:
         near = difflib.get_close_matches(unknown[0], known, n=1, cutoff=0.0)
         raise RecipeError(f"unknown key {unknown[0]!r}", where=where, remedy=f"did you mean {near[0]!r}?")
+    fields.setdefault("name", name)
     try:
         return Test(name, kind, TypeAdapter(settings).validate_python(fields))
     except ValidationError as error:

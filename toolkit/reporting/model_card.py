@@ -118,6 +118,6 @@ def _scores(store: Store, model: Model) -> str:
     lines = []
     for row, column, head in zip(rows, columns, heads(columns), strict=True):
         cell = measured(store, model.id, column, row["value"], row["n"])
-        span = "none" if cell.low is None else f"[{show(cell.low)}, {show(cell.high)}], {cell.method}"
+        span = cell.method if cell.low is None else f"[{show(cell.low)}, {show(cell.high)}], {cell.method}"
         lines.append({"measure": head, "value": row["value"], "95 % interval": span, "n": row["n"]})
     return table("Evaluation", lines).markdown()

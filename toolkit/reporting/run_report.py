@@ -6,18 +6,22 @@ column says otherwise; scores are points of the rubric, lengths are characters, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from toolkit.engines.scripted import MADE_UP
+from toolkit.evaluation.statistics import holm
 from toolkit.provenance import Launch
 from toolkit.reporting.audit_gaps import gap_table, own_judge_note
+from toolkit.reporting.made_up import made_up
 from toolkit.reporting.tables import Table, table
+from toolkit.safe_text import in_markdown
 from toolkit.store.database import Store
 from toolkit.trust.paths import check_name
 from toolkit.trust.safe_files import write_files
 
+ALPHA = 0.05
 CHANCE = (
     "The best of several answers scores above the worst of them even where scores are noise. 'gap by chance' is what "
     "the same rule gives when roles are permuted among the scored answers to each prompt; 'p roles' is the probability "
@@ -25,12 +29,31 @@ CHANCE = (
 )
 
 
+def roles_sentence(rows: Sequence[Mapping[str, Any]]) -> str:
+    """How many tests of roles are significant, corrected for their number. rows: with "p roles", "p future", "p past"."""
+    tests = [row[name] for row in rows for name in ("p roles", "p future", "p past") if row[name] is not None]
+    if not tests:
+        return "All answers of each set come from one role, so no test compares roles."
+    low = sum(p <= ALPHA for p in holm(tests))
+    return (
+        f"{low} of these {len(tests)} tests of roles are significant at {ALPHA:g} after Holm's correction for their "
+        "number; the p-values shown are not corrected."
+    )
+
+
 def report_run(store: Store, launch: Launch, folder: Path) -> Path:
     """Write the report of this launch's run, show its short form, and return its path."""
     path = write_report(store, launch, folder)
     shown = run_tables(store, launch.id)
     first, *rest = (part.text() + "\n" for part in shown[:3])
-    print("", first + own_judge_note(shown[0]) + "\n", *rest, CHANCE + "\n", sep="\n")
+    print(
+        "",
+        first + own_judge_note(shown[0]) + "\n",
+        *rest,
+        CHANCE,
+        roles_sentence(store.named("run_chance", launch=launch.id)) + "\n",
+        sep="\n",
+    )
     print(_next_steps(store, launch, path))
     return path
 
@@ -40,11 +63,11 @@ def write_report(store: Store, launch: Launch, folder: Path) -> Path:
     name = f"{check_name(launch.run, 'a run')}.md"
     gaps, *others = run_tables(store, launch.id)
     parts = [
-        _head(launch),
+        _head(launch, made_up(store, [launch.run])),
         gaps.markdown(),
         f"{own_judge_note(gaps)}\n",
         *(part.markdown() for part in others),
-        _limits(),
+        _limits(roles_sentence(store.named("run_chance", launch=launch.id))),
     ]
     return write_files(folder, {name: "\n".join(parts)})[0]
 
@@ -69,7 +92,7 @@ def made_by(engine: str | None) -> str:
     return MADE_UP if engine == "scripted" else engine or "unknown"
 
 
-def _head(launch: Launch) -> str:
+def _head(launch: Launch, mark: str) -> str:
     judge: Mapping[str, Any] = launch.recipe["judge"]
     answers: Mapping[str, Any] = launch.recipe["answers"]
     training: Mapping[str, Any] = launch.recipe["training"]
@@ -83,6 +106,7 @@ def _head(launch: Launch) -> str:
         [
             f"# Run {launch.run}",
             "",
+            *([f"**{in_markdown(mark)}**", ""] if mark else []),
             f"- model: {launch.recipe['model']}; K = {answers['k']}, T = {answers['temperature']}, "
             f"top_p = {answers['top_p']}, at most {answers['max_tokens']} tokens",
             f"- engine: {made_by(launch.recipe['engine']['kind'])}",
@@ -102,9 +126,9 @@ def _audit_judge(recipe: Mapping[str, Any]) -> str:
     return str(audit.get("reward") or audit.get("by") or "none (judge.audit)")
 
 
-def _limits() -> str:
+def _limits(roles: str) -> str:
     return (
-        f"{CHANCE}\n\n"
+        f"{CHANCE} {roles}\n\n"
         "Scores of different iterations come from different judges (each M_i judges its own iteration), so they are no "
         "common scale: a gap that moves may be the judge moving.\n"
     )

@@ -320,9 +320,18 @@ SELECT
     chosen_after < chosen_before AND rejected_after < rejected_before AS displaced
 FROM margins;
 
--- The score of every answer by each judge in one way of judging: the mean of its readable verdicts.
+-- A stored sampling as a value that compares, whatever order and form its numbers are written in.
+CREATE OR REPLACE MACRO sampled(written) AS {
+    'temperature': (written->>'temperature')::DOUBLE, 'top_p': (written->>'top_p')::DOUBLE,
+    'max_tokens': (written->>'max_tokens')::INT, 'min_mass': (written->>'min_mass')::DOUBLE
+};
+
+-- The score of every answer by each judge in one way of judging (method, rubric, sampling): the mean of its readable
+-- verdicts. draws: how many those are; means of unequal numbers of draws are not equally precise.
 CREATE OR REPLACE VIEW answer_scores AS
-SELECT r.prompt, j.response, j.judge, j.method, j.rubric, round(avg(j.score), 9) AS score
+SELECT
+    r.prompt, j.response, j.judge, j.method, j.rubric, j.sampling::VARCHAR AS sampling, round(avg(j.score), 9) AS score,
+    count(*) AS draws
 FROM judgment j JOIN response r ON r.id = j.response WHERE isfinite(j.score) GROUP BY ALL;
 
 -- One row per pair and launch that measured its set by verdicts which took no part in selecting it: kind 'audit' by the
@@ -402,7 +411,7 @@ placed AS (
         ))[:8])::BIGINT & 2147483647
         AND r.prompt IN (SELECT p.prompt FROM pairs p WHERE p.pair_set = a.pair_set)
     JOIN answer_scores x ON x.response = r.id
-    WINDOW pool AS (PARTITION BY a.run, a.pair_set, x.prompt, x.judge, x.method, x.rubric)
+    WINDOW pool AS (PARTITION BY a.run, a.pair_set, x.prompt, x.judge, x.method, x.rubric, x.sampling)
 )
 SELECT *, (lower + (n - lower - higher - 1) / 2) / nullif(n - 1, 0) AS rank FROM placed;
 
@@ -422,35 +431,43 @@ WITH site AS (
     SELECT s.run, s.pair_set, 'base', n.model FROM run_sets s JOIN model_names n ON n.run = s.run AND n.name = 'M_0'
 ),
 member AS (
-    SELECT s.run, l.recipe->'judge'->>'method' AS method, any_value(x.judge) OVER (PARTITION BY s.run, s.pair_set) AS judge, c.*
+    SELECT
+        s.run, l.recipe->'judge'->>'method' AS method, CASE WHEN l.recipe->'judge'->>'method' = 'generated'
+            THEN sampled(l.recipe->'judge') END AS sampling, any_value(x.judge) OVER (PARTITION BY s.run, s.pair_set) AS judge, c.*
     FROM run_sets s
     JOIN launch l ON l.id = s.launch
     JOIN compared c ON c.pair_set = s.pair_set
     LEFT JOIN pair x ON x.id = c.pair
 ),
-way AS (  -- of judging: who, how and by which rubric; the ids are told where several have one name, as every run's M_1
+way AS (  -- of judging: who, how, by which rubric and sampling; the ids and the temperature stand where names repeat
     SELECT
         x.*, n.name || '/' || x.method || CASE WHEN count(*) OVER (PARTITION BY n.name, x.method) > 1
-            THEN concat('/', x.judge[:6], '/' || x.rubric[:6]) ELSE '' END AS name
-    FROM (SELECT DISTINCT judge, method, rubric FROM judgment WHERE score IS NOT NULL) x JOIN model n ON n.id = x.judge
+            THEN concat('/', x.judge[:6], '/' || x.rubric[:6]) ELSE '' END
+        || CASE WHEN count(*) OVER (PARTITION BY x.judge, x.method, x.rubric) > 1
+            THEN concat('/T', x.sampling->>'temperature', '/p', x.sampling->>'top_p', '/', x.sampling->>'max_tokens')
+            ELSE '' END AS name
+    FROM (SELECT DISTINCT judge, method, rubric, sampling::VARCHAR AS sampling FROM judgment WHERE score IS NOT NULL) x
+    JOIN model n ON n.id = x.judge
 ),
-judged AS (  -- by every judge that scored both sides; own: the judge and method that ordered the pairs
+judged AS (  -- by every judge that scored both sides; own: the judge, method and sampling that ordered the pairs
     SELECT
         m.run, m.pair_set, m.control, m.chosen, m.rejected, y.name AS judge,
-        coalesce(w.judge = m.judge AND w.method = m.method, false) AS own, w.score - l.score AS gap
+        coalesce(w.judge = m.judge AND w.method = m.method AND (m.sampling IS NULL OR sampled(w.sampling) = m.sampling), false) AS own, w.score - l.score AS gap
     FROM member m
     JOIN answer_scores w ON w.response = m.chosen
     JOIN answer_scores l ON l.response = m.rejected AND l.judge = w.judge AND l.method = w.method
-        AND l.rubric IS NOT DISTINCT FROM w.rubric
+        AND l.rubric IS NOT DISTINCT FROM w.rubric AND l.sampling IS NOT DISTINCT FROM w.sampling
     JOIN way y ON y.judge = w.judge AND y.method = w.method AND y.rubric IS NOT DISTINCT FROM w.rubric
+        AND y.sampling IS NOT DISTINCT FROM w.sampling
 ),
 ranked AS (
     SELECT m.run, m.pair_set, m.control, m.chosen, m.rejected, w.rank - l.rank AS rank_gap
     FROM member m
     JOIN ranks w ON w.run = m.run AND w.pair_set = m.pair_set AND w.response = m.chosen
-        AND w.judge = m.judge AND w.method = m.method
+        AND w.judge = m.judge AND w.method = m.method AND (m.sampling IS NULL OR sampled(w.sampling) = m.sampling)
     JOIN ranks l ON l.run = m.run AND l.pair_set = m.pair_set AND l.response = m.rejected
         AND l.judge = w.judge AND l.method = w.method AND l.rubric IS NOT DISTINCT FROM w.rubric
+        AND l.sampling IS NOT DISTINCT FROM w.sampling
 ),
 under_model AS (
     SELECT s.run, s.pair_set, m.control, m.chosen, m.rejected, s.under, s.model, m.metric, m.value

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from toolkit.__main__ import app
 from toolkit.config import Recipe
+from toolkit.evaluation.aggregation import aggregate
 from toolkit.evaluation.answers import mean_score
 from toolkit.evaluation.statistics import Paired, holm, interval, mcnemar
 from toolkit.lab import Lab
@@ -24,7 +25,15 @@ from toolkit.recipes.temporal import temporal
 from toolkit.records import Item, Score
 from toolkit.reporting.board.cells import Cell, Column
 from toolkit.reporting.board.files import as_json, comma, markdown, page, table_of, write_board
-from toolkit.reporting.board.leaderboard import Board, Row, heads, leaderboard, merged, without_diagnostics
+from toolkit.reporting.board.leaderboard import (
+    Board,
+    Row,
+    comparisons,
+    heads,
+    leaderboard,
+    merged,
+    without_diagnostics,
+)
 from toolkit.store.database import Store
 
 Build = Callable[..., Recipe]
@@ -103,8 +112,9 @@ def test_a_win_rate_has_the_interval_of_its_readable_preferences_in_percent(stor
     add(store, "M_1", preferences([0.0] * 10, {"judge": "another"}))
     made = board(store)
     column = next(column for column in made.columns if column.metric == "win_rate")
-    cell, expected = made.rows[1].cells[column], interval(told)
-    assert expected.method.startswith("bootstrap") and cell.method == expected.method
+    cell, expected = made.rows[1].cells[column], interval(told, (0.0, 1.0))
+    assert cell.method == expected.method == "t, widened for skewness"
+    assert expected.low is not None and expected.high is not None and cell.low is not None and cell.high is not None
     assert (cell.low, cell.high) == (pytest.approx(100 * expected.low), pytest.approx(100 * expected.high))
     assert cell.low < cell.value < cell.high
     assert cell.against is not None and cell.against.n == 8 and cell.against.difference == pytest.approx(rate.value)
@@ -139,6 +149,7 @@ def test_several_answers_to_a_question_are_one_item_of_the_interval_and_the_comp
     made = board(store)
     cell = made.rows[1].cells[next(column for column in made.columns if column.metric == "pass@1")]
     expected = interval([0.0, 1.0] * 6)
+    assert expected.low is not None and expected.high is not None
     assert (cell.low, cell.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
     assert cell.against is not None and (cell.against.n, cell.distinct) == (12, False)
 
@@ -224,7 +235,7 @@ def test_rows_of_one_model_join_unless_their_runs_compare_it_differently() -> No
     start = Row("b", "M_0", 0, "w", "c", {column: Cell(0.5)}, model="m")
     other = Row("c", "M_2", 2, "w", "c", {column: Cell(0.5, against=worse)}, model="m")
     changed = Row("d", "M_1", 1, "w", "c", {column: Cell(0.6, against=better)}, model="m")
-    published = Row("p", "M_1", 1, "", "", {column: Cell(0.5)}, "published, other judge")
+    published = Row("p", "M_1", 1, "", "", {column: Cell(0.5)}, "published, Llama3.1-8B")
 
     def joined(*rows: Row) -> list[tuple[str, str, Paired | None]]:
         return [(row.run, row.name, row.cells[column].against) for row in merged(Board((column,), rows)).rows]
@@ -242,10 +253,109 @@ def test_published_rows_stand_beside_and_say_so(store: Path) -> None:
         opened.add([item], launch=opened.query("SELECT id FROM launch")[0]["id"])
         opened.add([mean_score([item])], launch=opened.query("SELECT id FROM launch")[0]["id"])
     rows = [row for row in board(store, published=True).rows if row.note]
-    assert {row.note for row in rows} == {"published, other judge"} and len(rows) == 7
+    assert {row.note for row in rows} == {"published, Llama3.1-8B"} and len(rows) == 7
     last = rows[-1]
     assert (last.run, last.iteration) == ("Temporal Self-Rewarding", 2)
     assert [cell.value for cell in last.cells.values()] == [0.563]
+    own = {column for row in board(store).rows for column in row.cells}
+    assert not own & last.cells.keys(), "the paper's protocol is not known, so no measured column is the paper's"
+    assert "gsm8k accuracy, published" in markdown(board(store, published=True))
+
+
+def test_own_data_under_a_task_of_the_harness_take_the_name_of_their_test_and_no_published_row(store: Path) -> None:
+    items = [Item("", "sums", "strict-match", f"q{i}", {"task": "gsm8k"}, None, 1.0) for i in range(3)]
+    add(store, "M_1", list(items))
+    add(store, "M_1", [mean_score(items)])
+    made = board(store, published=True)
+    assert "sums strict-match" in heads(made.columns)
+    assert not [row for row in made.rows if row.note], "the paper measured no test of this name"
+
+
+def test_any_two_models_are_tested_as_a_named_family(store: Path, tmp_path: Path) -> None:
+    with Store(store, read_only=True) as opened:
+        family = comparisons([opened], "all")
+        alone = comparisons([opened], "iteration")
+    assert [(one.first, one.second) for one in family.tests] == [
+        ("quick/M_0", "quick/M_1"), ("quick/M_0", "quick/M_1"), ("quick/M_0", "quick/M_2"), ("quick/M_0", "quick/M_2"),
+        ("quick/M_1", "quick/M_2"), ("quick/M_1", "quick/M_2"),
+    ]  # fmt: skip
+    raw = [mcnemar([1.0] * 20)] * 2 + [mcnemar([1.0] * 2)] * 2 + [mcnemar([-1.0] * 18)] * 2
+    assert [one.test.p for one in family.tests] == pytest.approx(holm(raw))
+    assert family.name.startswith("every two models") and "6 paired tests" in family.name and "Holm" in family.name
+    assert [one.test.difference for one in family.tests[4:]] == pytest.approx([-0.45, -0.45])
+    assert alone.tests == (), "one run has no other at its iteration"
+    words = ["leaderboard", "--store", str(store), "--between", "all", "--out", str(tmp_path / "out")]
+    printed = CliRunner().invoke(app, words).stdout
+    assert "6 paired tests, p corrected for all of them" in printed and "quick/M_2" in printed
+    tests = json.loads((tmp_path / "out" / "leaderboard-tests.json").read_text())
+    assert len(tests) == 6 and tests[0]["family"] == family.name
+
+
+def test_recipes_are_tested_against_each_other_at_equal_iteration(store: Path, scripted_recipe: Build) -> None:
+    recipe = scripted_recipe()
+    with Lab(recipe, Store(store), capture("other", recipe.resolved())) as lab:
+        temporal(lab, recipe)
+        mine = lab.store.query("SELECT model FROM model_names WHERE run = 'other' AND name = 'M_1'")[0]["model"]
+        settings = {"few_shot": 0, "limit": 40}
+        items = [Item(mine, "maths", "exact", f"q{i:02}", settings, None, float(i < 20)) for i in range(40)]
+        lab.store.add(items, launch=lab.launch.id)
+        lab.store.add([mean_score(items)], launch=lab.launch.id)
+        family = comparisons([lab.store], "iteration")
+    assert [(one.first, one.second) for one in family.tests] == [("other/M_1", "quick/M_1")]
+    assert family.tests[0].test.difference == pytest.approx(0.25) and family.tests[0].test.n == 40
+    assert "equal iteration" in family.name and "1 paired tests" in family.name
+
+
+def test_made_up_numbers_are_marked_at_the_top_of_every_form(store: Path) -> None:
+    made = board(store)
+    assert made.made_up.startswith("Made-up numbers: scripted engine (quick), scripted trainer (quick)")
+    assert markdown(made).splitlines()[2].startswith("**Made-up numbers") and "Made-up numbers" in page(made)
+    assert page(made).index("Made-up numbers") < page(made).index("<table>")
+    assert {one["made_up"] for one in json.loads(as_json(made))} == {made.made_up}
+    printed = CliRunner().invoke(app, ["leaderboard", "--store", str(store)]).stdout
+    assert printed.startswith("Made-up numbers")
+
+
+def test_a_metric_that_is_not_a_mean_is_resampled_through_its_own_formula(store: Path) -> None:
+    """f1 of 8 items: 0.571, and no interval of stand-in items, which was [0, 0.324]."""
+    pairs = [(1, 1), (1, 1), (1, 0), (1, 0), (0, 1), (0, 0), (0, 0), (0, 0)]
+    value = aggregate("f1", pairs)
+    assert value == pytest.approx(0.571, abs=1e-3)
+    blank = Item("", "topics", "f1", "", {"k": 1})
+    old = [replace(blank, question=f"q/{i}") for i in range(8)]
+    add(store, "M_1", list(old))
+    add(store, "M_1", [Score("", "topics", "f1", {"k": 1}, value, 8)])
+    new = [
+        replace(one, settings={"k": 2}, detail=json.dumps({"aggregation": "f1", "statistic": pair}))
+        for one, pair in zip(old, pairs, strict=True)
+    ]
+    add(store, "M_1", list(new))
+    add(store, "M_1", [Score("", "topics", "f1", {"k": 2}, value, 8)])
+    worse = [replace(one, detail=json.dumps({"aggregation": "f1", "statistic": [1, 0]})) for one in new]
+    add(store, "M_0", list(worse))
+    add(store, "M_0", [Score("", "topics", "f1", {"k": 2}, 0.0, 8)])
+    made = board(store)
+    before, after = (made.rows[1].cells[column] for column in made.columns if column.metric == "f1")
+    assert (before.low, before.high, before.against) == (None, None, None)
+    assert before.method == "no interval: the score is not the mean of its 8 items"
+    assert after.low is not None and after.high is not None and after.low < value < after.high
+    assert "through f1" in after.method
+    assert after.against is not None and after.against.difference == pytest.approx(value)
+    assert after.against.test.startswith("exchanges of") and 0 < after.against.p <= 1
+    assert "no interval: the score is not the mean of its 8 items" in markdown(made)
+
+
+def test_few_rows_and_a_surrogate_are_stated_below_a_length_controlled_win_rate(store: Path) -> None:
+    settings = {"length_control": "surrogate df_gamed"}
+    add(store, "M_1", [Score("", "alpaca_eval", "lc_win_rate", settings, 12.0, 800)])
+    add(store, "M_1", [Score("", "alpaca_eval", "lc_penalty_C", settings, 10.0, 800)])
+    add(store, "M_2", [Score("", "alpaca_eval", "lc_win_rate", {"length_control": "df_gamed"}, 12.0, 805)])
+    made = board(store)
+    told = markdown(made)
+    assert told.count("1.6 to 2.5 points") == 2, "the planted column of 40 rows and the one of 800"
+    assert "n = 800; the public board" in told and "n = 805" not in told
+    assert told.count("at most 0.15 points of difference were seen on 15 models") == 1
+    assert [column.metric for column in made.columns if column.diagnostic] == ["lc_penalty_C"]
 
 
 def test_the_page_escapes_what_it_was_given_and_loads_nothing(store: Path) -> None:

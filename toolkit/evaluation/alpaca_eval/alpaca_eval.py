@@ -3,7 +3,8 @@
 Instructions and baseline outputs are files, the answers are ours, the judging and the numbers are alpaca_eval's own
 code (judges.py, rates.py, run by child.py). One item an instruction, metric "preference": 0 loss, 1 win, 0.5 a
 draw. Scores: preference (the mean of the items, unread ones 0), win_rate and lc_win_rate in percent over the readable
-ones, lc_standard_error as alpaca_eval gives it, mean_length in characters. Judged items are stored as they come;
+ones, lc_standard_error as alpaca_eval gives it, lc_penalty_C, the inverse strength of the fit's penalty that its
+cross-validation chose, mean_length in characters. Judged items are stored as they come;
 running again judges what is missing.
 
 A judge of one's own is marked: its win rates say nothing beside the public board's.
@@ -58,6 +59,7 @@ class Settings:
     configuration of alpaca_eval, whose own model judges unless judge_model names another; base_url: an
     OpenAI-compatible server that has it. The key is read from key_variable. limit: the first so many instructions.
     df_gamed: the data set's file or a surrogate, for the length-controlled win rate; it holds the difficulties too.
+    name: of the test, which its scores bear.
     """
 
     instructions: str
@@ -71,6 +73,7 @@ class Settings:
     max_tokens: int = 2048
     temperature: float = 0.0
     df_gamed: str = ""
+    name: str = TASK
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,7 @@ class Sitting:
     judge: Judge
     control: LengthControl
     protocol: dict[str, Json]
+    name: str = TASK
 
 
 def alpaca_eval(lab: Lab, model: Model, settings: Settings) -> Graded:
@@ -163,13 +167,13 @@ def _sitting(lab: Lab, model: Model, settings: Settings) -> Sitting:
         "alpaca_eval": version("alpaca-eval"),
     }
     df_gamed = Path(settings.df_gamed).expanduser() if settings.df_gamed else None
-    return Sitting(model, exam, judge, LengthControl(df_gamed, judge.name), protocol)
+    return Sitting(model, exam, judge, LengthControl(df_gamed, judge.name), protocol, settings.name)
 
 
 def _judged(lab: Lab, sitting: Sitting, said: Sequence[Response]) -> list[Item]:
     """An item for every answer, in their order; those not stored yet are judged, and stored as they come."""
     asked = [
-        Item(sitting.model.id, TASK, METRIC, f"{TASK}/{place}", sitting.protocol, answer.id)
+        Item(sitting.model.id, sitting.name, METRIC, f"{TASK}/{place}", sitting.protocol, answer.id)
         for place, answer in enumerate(said)
     ]
     found = lab.store.find(Item, [item.id for item in asked])
@@ -224,7 +228,7 @@ def _rates(sitting: Sitting, said: Sequence[Response], items: Sequence[Item]) ->
 
 def _scores(sitting: Sitting, items: Sequence[Item], rates: WinRates | None) -> tuple[Score, ...]:
     lc = sitting.protocol | {"length_control": sitting.control.label, "df_gamed": sitting.control.digest}
-    of = sitting.model.id, TASK
+    of = sitting.model.id, sitting.name
     if rates is None:
         return (Score(*of, "win_rate", sitting.protocol), Score(*of, "lc_win_rate", lc))
     return (
@@ -232,6 +236,7 @@ def _scores(sitting: Sitting, items: Sequence[Item], rates: WinRates | None) -> 
         Score(*of, "win_rate", sitting.protocol, rates.win_rate, rates.n),
         Score(*of, "lc_win_rate", lc, rates.lc_win_rate, rates.n),
         Score(*of, "lc_standard_error", lc, rates.lc_standard_error, rates.n),
+        Score(*of, "lc_penalty_C", lc, rates.lc_penalty, rates.n),
         Score(*of, "mean_length", sitting.protocol, rates.mean_length, len(items)),
     )
 

@@ -47,18 +47,31 @@ class Talk:
 def rates(job: dict[str, Any], talk: Talk) -> None:
     """Raw win rate; with `length_controlled` also the refit. Every row carries `index`, never its own position."""
     import pandas as pd
-    from alpaca_eval.metrics import (
-        get_length_controlled_winrate,
-        get_winrate,
-    )
+    from alpaca_eval.metrics import get_winrate
 
     frame = pd.DataFrame.from_records(job["rows"])
     frame["preference"] = frame["preference"].astype(float)
-    if job["length_controlled"]:
-        found = get_length_controlled_winrate(frame, save_weights_dir=None, is_warn_extreme_changes=False)
-    else:
-        found = get_winrate(frame)
+    found = _length_controlled(frame) if job["length_controlled"] else get_winrate(frame)
     talk.say("rates", rates={name: _number(value) for name, value in found.items()})
+
+
+def _length_controlled(frame: Any) -> dict[str, Any]:
+    """alpaca_eval's own fit, and the C that its cross-validation chose; None where nothing was fitted."""
+    from alpaca_eval.metrics import get_length_controlled_winrate, glm_winrate
+
+    stock, chosen = glm_winrate.fit_LogisticRegressionCV, list[float]()
+
+    def fit(*data: Any, **settings: Any) -> Any:
+        model = stock(*data, **settings)
+        chosen.append(float(getattr(model, "C_", [math.nan])[0]))
+        return model
+
+    glm_winrate.fit_LogisticRegressionCV = fit
+    try:
+        found = dict(get_length_controlled_winrate(frame, save_weights_dir=None, is_warn_extreme_changes=False))
+    finally:
+        glm_winrate.fit_LogisticRegressionCV = stock
+    return found | {"lc_penalty_C": chosen[0] if chosen else None}
 
 
 def annotate(job: dict[str, Any], talk: Talk) -> None:

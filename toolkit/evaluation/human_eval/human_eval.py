@@ -44,7 +44,8 @@ FIELDS = ("task_id", "prompt", "entry_point", "test")
 class HumanEval:
     """How to ask and to run. limit: the first so many problems. problems: a file in the package's format.
 
-    timeout: seconds of wall clock for one check; under load a right answer was seen to need more than 3.
+    timeout: seconds of wall clock for one check; under load a right answer was seen to need more than 3. name: of the
+    test, which its scores bear.
     """
 
     limit: int | None = None
@@ -57,6 +58,7 @@ class HumanEval:
     k: tuple[int, ...] = (1,)
     protocol: Literal["chat"] = "chat"
     problems: Path | None = None
+    name: str = TASK
 
     def __post_init__(self) -> None:
         if self.timeout < 10:
@@ -106,7 +108,7 @@ def human_eval(lab: Lab, model: Model, settings: HumanEval) -> Graded:
     how = protocol(settings, problems, lab.recipe.seed, shield)
     asked = [problem for problem in chosen for _ in range(settings.draws)]
     tasks = [
-        Task(Item(model.id, TASK, METRIC, question(problem, answer), how, answer.id), problem, answer)
+        Task(Item(model.id, settings.name, METRIC, question(problem, answer), how, answer.id), problem, answer)
         for problem, answer in zip(asked, made, strict=True)
     ]
     items = graded(lab, tasks, settings, shield)
@@ -151,7 +153,7 @@ def scores(items: Sequence[Item], settings: HumanEval) -> list[Score]:
     found = {f"pass@{k}": (float(estimate_pass_at_k(draws, passed, k).mean()), len(passed)) for k in settings.k}
     for name, verdict in (("extraction_failures", "no code"), ("timed_out", "timed out")):
         found[name] = (sum(item.detail.startswith(f"{verdict} (") for item in items) / len(items), len(items))
-    return [Score(first.model, TASK, name, first.settings, value, n) for name, (value, n) in found.items()]
+    return [Score(first.model, first.task, name, first.settings, value, n) for name, (value, n) in found.items()]
 
 
 def protocol(settings: HumanEval, problems: Sequence[Problem], seed: int, shield: Protection) -> Mapping[str, Json]:

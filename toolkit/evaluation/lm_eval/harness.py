@@ -15,11 +15,13 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 from toolkit.engines.chat import Chat
 from toolkit.engines.protocol import Likelihood, Request
 from toolkit.errors import EngineError, InputError
+from toolkit.evaluation.aggregation import AGGREGATIONS
 from toolkit.evaluation.answers import Graded, Questions, answers
 from toolkit.lab import Lab, Step
 from toolkit.progress import Progress
@@ -117,19 +119,32 @@ def cut(text: str, request: Any) -> str:
     return text
 
 
-def graded(blank: Item, results: Mapping[str, Any], answered: Mapping[int, str]) -> Graded:
-    """The harness' samples as items, and its own aggregates as scores."""
-    samples = results["samples"][blank.task]
+def graded(
+    blank: Item,
+    results: Mapping[str, Any],
+    answered: Mapping[int, str],
+    aggregations: Mapping[str, str] = MappingProxyType({}),
+) -> Graded:
+    """The harness' samples as items, and its own aggregates as scores.
+
+    aggregations: of the metrics that are not means. Their items' detail is JSON: the aggregation's name, what it takes
+    of this item where aggregation.py can resample it, and what was extracted.
+    """
+    (samples,) = results["samples"].values()
+    (totals,) = results["results"].values()
     metrics = {(metric, sample["filter"]) for sample in samples for metric in sample["metrics"]}
     scores: list[Score] = []
     items: list[Item] = []
     for metric, of in sorted(metrics):
         name = metric if of == "none" else of if len({other for other, _ in metrics}) == 1 else f"{metric},{of}"
-        found = [_item(replace(blank, metric=name), s, metric, answered) for s in samples if s["filter"] == of]
+        own = [s for s in samples if s["filter"] == of]
+        found = [_item(replace(blank, metric=name), s, metric, answered) for s in own]
+        invalid = sum(item.detail == INVALID for item in found) / len(found)
+        if aggregation := aggregations.get(metric):
+            found = [_resampled(item, aggregation, s[metric]) for item, s in zip(found, own, strict=True)]
         score = Score(blank.model, blank.task, name, blank.settings, None, len(found))
-        scores.append(replace(score, value=_number(results["results"][blank.task].get(f"{metric},{of}"))))
+        scores.append(replace(score, value=_number(totals.get(f"{metric},{of}"))))
         if of != "none":
-            invalid = sum(item.detail == INVALID for item in found) / len(found)
             scores.append(replace(score, metric=f"{name} {INVALID}", value=invalid))
         items += found
     return ordered(scores, items)
@@ -147,6 +162,17 @@ def _item(blank: Item, sample: Mapping[str, Any], metric: str, answered: Mapping
     detail = found[0] if isinstance(found[0], str) else json.dumps(found, default=str)
     question = f"{blank.task}/{number}"
     return replace(blank, question=question, answer=answered.get(number), value=_number(sample[metric]), detail=detail)
+
+
+def _resampled(item: Item, aggregation: str, statistic: Any) -> Item:
+    kept = {"statistic": statistic} if aggregation in AGGREGATIONS else {}
+    detail = {"aggregation": aggregation, **kept, "found": item.detail}
+    return replace(item, detail=json.dumps(detail, default=_plain_number))
+
+
+def _plain_number(value: Any) -> Any:
+    """numpy's numbers as Python's own; anything else as text."""
+    return value.item() if hasattr(value, "item") else str(value)
 
 
 def _number(value: Any) -> float | None:

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from toolkit.errors import InputError, RecipeError, ToolkitError
+from toolkit.evaluation.aggregation import AGGREGATIONS as RESAMPLED
 from toolkit.evaluation.answers import Graded, keep
 from toolkit.evaluation.lm_eval.harness import Answerer, cut, graded, ordered
 from toolkit.evaluation.lm_eval.task_rows import local
@@ -39,6 +40,7 @@ from toolkit.lab import Lab
 from toolkit.records import Item, Model, Score
 from toolkit.trust.consent import is_task_file
 
+FOR_TEXTS = ("bleu", "chrf", "ter", "median", "brier_score", "weighted_perplexity", "bits_per_byte")
 _KINDS: dict[str, type[Any]] = {"score": Score, "item": Item}
 
 
@@ -50,7 +52,8 @@ class Settings:
     folder with a file for each split, as test.jsonl and train.jsonl; None for the hub. few_shot: None for the task's
     own number. chat: few-shot examples as turns of a dialogue, all in one turn, or no chat template at all
     (log-likelihoods only). max_tokens: of an answer, whatever the task says; the harness' default of 256 cuts long
-    reasoning. seed: of the few-shot examples; 1234 is the harness' own.
+    reasoning. seed: of the few-shot examples; 1234 is the harness' own. name: of the test, which its scores bear; ""
+    for the task's.
     """
 
     task: str = "gsm8k"
@@ -61,6 +64,7 @@ class Settings:
     chat: Literal["turns", "one_turn", "none"] = "turns"
     max_tokens: int = 512
     seed: int = 1234
+    name: str = ""
 
     def __post_init__(self) -> None:
         if (self.limit is not None and self.limit < 1) or (self.few_shot or 0) < 0:
@@ -80,14 +84,17 @@ def lm_eval_task(lab: Lab, model: Model, settings: Settings) -> Graded:
     if task.OUTPUT_TYPE == "generate_until" and settings.chat == "none":
         raise InputError(f"{settings.task} asks for answers, and those are chats", remedy="set chat = 'turns'")
     protocol = _protocol(task, settings) | _asked(task, settings)
-    if stored := _stored(lab, model, task.task_name, protocol):
+    name = settings.name or task.task_name
+    if name != task.task_name:
+        protocol["task"] = task.task_name
+    if stored := _stored(lab, model, name, protocol):
         return stored
     engine = Answerer(lab, model, task.task_name, settings.max_tokens, settings.chat != "none")
     results = _evaluate(task, settings, engine.generate, engine.loglikelihood)
     if lab.planning:
         return Graded((), ())
-    blank = Item(model.id, task.task_name, "", "", protocol)
-    return keep(lab, graded(blank, results, engine.answered))
+    blank = Item(model.id, name, "", "", protocol)
+    return keep(lab, graded(blank, results, engine.answered, _aggregations(task)))
 
 
 def replay(settings: Settings, texts: Sequence[str], author: str = "replayed") -> tuple[Item, ...]:
@@ -114,7 +121,7 @@ def replay(settings: Settings, texts: Sequence[str], author: str = "replayed") -
     results = _evaluate(task, settings, told, untold)
     protocol = _protocol(task, settings) | {"answers": "replayed"}
     blank = Item(Model.external(author).id, task.task_name, "", "", protocol)
-    return graded(blank, results, {}).items
+    return graded(blank, results, {}, _aggregations(task)).items
 
 
 # the harness
@@ -264,6 +271,15 @@ def _evaluate(task: Any, settings: Settings, generate: Callable[..., Any], logli
             apply_chat_template=settings.chat != "none",
             fewshot_as_multiturn=settings.chat == "turns",
         )
+
+
+def _aggregations(task: Any) -> dict[str, str]:
+    """The aggregation of every metric that is not a mean over items, by the harness' name; "its own" for a function."""
+    from lm_eval.api.registry import get_aggregation
+
+    named = {get_aggregation(name): name for name in ("mean", "nanmean", "bypass", *RESAMPLED, *FOR_TEXTS)}
+    found = {metric: named.get(function, "its own") for metric, function in task.aggregation().items()}
+    return {metric: name for metric, name in found.items() if name not in ("mean", "nanmean")}
 
 
 # what is kept

@@ -3,7 +3,7 @@
 A table has one row a model, its runs named together. CSV and JSON have a line for each run, so that every run's curve
 begins with its M_0; the model's id tells what is the same.
 Everything that came from a model, a file or a store is escaped. A star marks a difference from M_0 that noise does
-not explain (corrected p at most 0.05), a tilde one that it may.
+not explain (corrected p at most 0.05), a tilde one that it may. Made-up numbers are marked at the top.
 """
 
 from __future__ import annotations
@@ -14,17 +14,21 @@ import io
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+from toolkit.evaluation.alpaca_eval.rates import BOARD_ROWS, FEW_ROWS, SURROGATE_BOUND
+from toolkit.evaluation.statistics import NO_INTERVAL
 from toolkit.reporting.board.cells import Cell, Column
-from toolkit.reporting.board.leaderboard import Board, Row, heads, merged
-from toolkit.reporting.tables import Table
+from toolkit.reporting.board.leaderboard import Board, Comparison, Family, Row, heads, merged
+from toolkit.reporting.tables import Table, show
 from toolkit.safe_text import in_markdown
 from toolkit.trust.safe_files import write_files
 
 LEGEND = (
     "Values with 95 % intervals and n. `*` differs from the run's M_0 beyond noise, `~` may be noise: paired tests on "
-    "the same items, p-values corrected for the whole table (Holm). A length-controlled win rate (lc_win_rate) is "
-    "fitted: its interval is 1.96 of alpaca_eval's own standard errors, and it has none where none is stored."
+    "the same items, the family being all comparisons with M_0 in this table (Holm). A length-controlled win rate "
+    "(lc_win_rate) is fitted: its interval is 1.96 of alpaca_eval's own standard errors, and it has none where none is "
+    "stored."
 )
 _STYLE = (
     "body{font:14px system-ui;margin:2em}table{border-collapse:collapse}th,td{padding:.3em .7em;text-align:right;"
@@ -39,10 +43,14 @@ _SORT = (
 )
 
 
-def write_board(board: Board, folder: Path, name: str = "leaderboard") -> list[Path]:
-    """The four files; their paths."""
+def write_board(board: Board, folder: Path, name: str = "leaderboard", family: Family | None = None) -> list[Path]:
+    """The four files, and with a family its tests as NAME-tests.json; their paths."""
     makers: dict[str, Callable[[Board], str]] = {"md": markdown, "csv": comma, "json": as_json, "html": page}
-    return write_files(folder, {f"{name}.{suffix}": make(board) for suffix, make in makers.items()})
+    texts = {f"{name}.{suffix}": make(board) for suffix, make in makers.items()}
+    if family:
+        lines = [as_row(one, family.name) for one in family.tests]
+        texts[f"{name}-tests.json"] = json.dumps(lines, indent=2, ensure_ascii=False) + "\n"
+    return write_files(folder, texts)
 
 
 def table_of(board: Board) -> Table:
@@ -55,12 +63,59 @@ def table_of(board: Board) -> Table:
     return Table("Leaderboard", columns, rows)
 
 
+def notes(board: Board) -> list[str]:
+    """What a reader of these very figures must know: the family's size, values without an interval, the LC fit."""
+    family = {(row.model, column) for row in board.rows for column, cell in row.cells.items() if cell.against}
+    lines = [f"Comparisons with M_0 in this table: {len(family)}."] if family else []
+    for head, column in zip(heads(board.columns), board.columns, strict=True):
+        cells = [row.cells[column] for row in board.rows if column in row.cells]
+        reasons = dict.fromkeys(c.method for c in cells if c.method.startswith(NO_INTERVAL) and not column.diagnostic)
+        lines += [f"{head}: {reason}." for reason in reasons]
+        if column.metric == "lc_win_rate" and not column.published:
+            surrogate = str(json.loads(column.settings).get("length_control", "")).startswith("surrogate")
+            lines += [f"{head}: {SURROGATE_BOUND}."] if surrogate else []
+            few = sorted({cell.n for cell in cells if cell.n and cell.n < BOARD_ROWS})
+            lines += [f"{head}: n = {', '.join(map(str, few))}; {FEW_ROWS}."] if few else []
+    return lines
+
+
+def as_row(one: Comparison, family: str) -> dict[str, Any]:
+    """A paired test as a row of JSON."""
+    of = {"task": one.column.task, "metric": one.column.metric, "settings": json.loads(one.column.settings)}
+    return {"first": one.first, "second": one.second, **of, **vars(one.test), "family": family}
+
+
+def family_table(family: Family) -> Table:
+    """Paired tests between models as a table of ready-made cells."""
+    columns = sorted({one.column for one in family.tests})
+    names = dict(zip(columns, heads(columns), strict=True))
+    rows = tuple(
+        (
+            one.first, one.second, names[one.column],
+            *(show(value) for value in (one.test.difference, one.test.low, one.test.high, one.test.p, one.test.n)),
+            one.test.test,
+        )
+        for one in family.tests
+    )  # fmt: skip
+    titles = ("first", "second", "column", "second - first", "low", "high", "p (Holm)", "n", "test")
+    return Table(f"Paired tests: {family.name}", titles, rows)
+
+
 def markdown(board: Board) -> str:
     settings = "\n".join(
         f"- {in_markdown(head)}: {in_markdown(column.settings)}"
         for head, column in zip(heads(board.columns), board.columns, strict=True)
     )
-    return f"{table_of(board).markdown()}\n{LEGEND}\n\nSettings of every column:\n\n{settings}\n"
+    table = table_of(board)
+    head = table.markdown() if not board.made_up else _marked(table.markdown(), board.made_up)
+    remarks = "".join(f"\n- {in_markdown(line)}" for line in notes(board))
+    return f"{head}\n{LEGEND}\n{remarks}\n\nSettings of every column:\n\n{settings}\n"
+
+
+def _marked(text: str, made_up: str) -> str:
+    """The mark between the heading and what follows it."""
+    first, _, rest = text.partition("\n")
+    return f"{first}\n\n**{in_markdown(made_up)}**\n{rest}"
 
 
 def comma(board: Board) -> str:
@@ -68,11 +123,11 @@ def comma(board: Board) -> str:
     out = io.StringIO()
     names = ("run", "model", "model_id", "iteration", "weights", "commit", "task", "metric")
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow((*names, "value", "low", "high", "n", "p_against_M_0", "settings", "note"))
+    writer.writerow((*names, "value", "low", "high", "n", "p_against_M_0", "settings", "note", "made_up"))
     for row, column, cell in _cells(board):
         p = cell.against.p if cell.against else None
         said = (row.run, row.name, row.model, row.iteration, row.weights, row.commit, column.task, column.metric)
-        writer.writerow((*said, cell.value, cell.low, cell.high, cell.n, p, column.settings, row.note))
+        writer.writerow((*said, cell.value, cell.low, cell.high, cell.n, p, column.settings, row.note, board.made_up))
     return out.getvalue()
 
 
@@ -84,6 +139,7 @@ def as_json(board: Board) -> str:
             "settings": json.loads(column.settings), "value": cell.value,
             "low": cell.low, "high": cell.high, "n": cell.n, "interval": cell.method,
             "against_M_0": vars(cell.against) if cell.against else None, "note": row.note,
+            "made_up": board.made_up,
         }
         for row, column, cell in _cells(board)
     ]  # fmt: skip
@@ -99,11 +155,13 @@ def page(board: Board) -> str:
         f"<li>{html.escape(name)}: <code>{html.escape(column.settings)}</code></li>"
         for name, column in zip(names, board.columns, strict=True)
     )
+    mark = f'<p class="made-up"><strong>{html.escape(board.made_up)}</strong></p>' if board.made_up else ""
+    remarks = "".join(f"<p>{html.escape(line)}</p>" for line in notes(board))
     curves = "".join(_curve(board, column, name) for name, column in zip(names, board.columns, strict=True))
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Leaderboard</title><style>{_STYLE}</style>'
-        f"<h1>Leaderboard</h1><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-        f"<p>{html.escape(LEGEND)}</p><h2>Over iterations</h2>{curves}<h2>Settings</h2><ul>{settings}</ul>"
+        f"<h1>Leaderboard</h1>{mark}<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        f"<p>{html.escape(LEGEND)}</p>{remarks}<h2>Over iterations</h2>{curves}<h2>Settings</h2><ul>{settings}</ul>"
         f"<script>{_SORT}</script></html>\n"
     )
 

@@ -26,11 +26,12 @@ def as_html(page: Page) -> str:
     title = _text(f"Report of the run {page.run}")
     links = "".join(f'<a href="#{_anchor(part.title)}">{_text(part.title)}</a>' for part in page.sections)
     body = "".join(_section(part) for part in page.sections)
+    mark = f'<p class="made-up"><strong>{_text(page.made_up)}</strong></p>' if page.made_up else ""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>{title}</title><style>{STYLE.read_text(encoding='utf-8')}</style></head><body><main>"
-        f"<h1>{title}</h1>{_verdict(page)}{_facts(page)}<nav>{links}</nav>{body}</main></body></html>\n"
+        f"<h1>{title}</h1>{mark}{_verdict(page)}{_facts(page)}<nav>{links}</nav>{body}</main></body></html>\n"
     )
 
 

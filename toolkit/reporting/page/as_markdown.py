@@ -17,7 +17,8 @@ def as_markdown(page: Page) -> str:
     told = page.verdict
     findings = [f"- **{_text(one.name)}** ({HOLDS[one.holds]}): {_text(sentence(one.said))}" for one in told.findings]
     facts = [f"- {_text(name)}: {_text(value)}" for name, value in page.facts]
-    head = [f"# Report of the run {_text(page.run)}", f"**{_text(told.verdict)}.** {_text(told.headline)}"]
+    mark = [f"**{_text(page.made_up)}**"] if page.made_up else []
+    head = [f"# Report of the run {_text(page.run)}", *mark, f"**{_text(told.verdict)}.** {_text(told.headline)}"]
     return "\n\n".join([*head, "\n".join(findings), "\n".join(facts), *map(_section, page.sections)]) + "\n"
 
 

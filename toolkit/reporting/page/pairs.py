@@ -21,12 +21,11 @@ from toolkit.reporting.page.parts import (
     listed,
     quoted,
 )  # fmt: skip
-from toolkit.reporting.run_report import CHANCE
+from toolkit.reporting.run_report import CHANCE, roles_sentence
 from toolkit.reporting.tables import show
 
 BINS = 12  # about so many
 TEXT = 4000  # characters of an answer or a reply on the page; the store has all of them
-LEVEL = 0.05
 _CHANCE = """SELECT DISTINCT
     s.run, s.iteration, s.pair_set AS "set", c.pairs, c.yield, c.gap, c.gap_chance AS "gap by chance",
     c.gap_all AS "gap all", c.gap_all_chance AS "gap all by chance", c.p_roles AS "p roles",
@@ -103,19 +102,7 @@ def chance(scope: Scope) -> Section:
     if not table.rows:
         nothing = "No set of these runs has a chance value: they were made by an older version. Run the recipe again: "
         return Section("The gap and chance", (f"{nothing}nothing is generated anew, and the values are added.",))
-    return Section("The gap and chance", (CHANCE, _significant(table.rows)), asked=(replace(table.asked, open=True),))
-
-
-def _significant(rows: Sequence[Mapping[str, Any]]) -> str:
-    """How many of the tests reach 0.05, against how many do by chance."""
-    tests = [row[name] for row in rows for name in ("p roles", "p future", "p past") if row[name] is not None]
-    low = sum(p <= LEVEL for p in tests)
-    if not tests:
-        return "All answers of each set come from one role, so no test compares roles."
-    return (
-        f"{low} of {len(tests)} p-values are at most {LEVEL:g}; about {LEVEL * len(tests):.1g} would be without any "
-        "difference between roles. They are not corrected for their number."
-    )
+    return Section("The gap and chance", (CHANCE, roles_sentence(table.rows)), asked=(replace(table.asked, open=True),))
 
 
 def distributions(scope: Scope) -> Section:

@@ -129,12 +129,13 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """A run's report. facts: name and value, shown at its head."""
+    """A run's report. facts: name and value, shown at its head. made_up: a sentence above all, or ""."""
 
     run: str
     verdict: Verdict
     facts: tuple[tuple[str, str], ...]
     sections: tuple[Section, ...]
+    made_up: str = ""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from toolkit.diagnostics.collapse import verdict
 from toolkit.errors import InputError
 from toolkit.reporting.advice import diagnose_advice, without_advice
+from toolkit.reporting.made_up import made_up
 from toolkit.reporting.page.appendix import appendix, evaluation
 from toolkit.reporting.page.as_html import as_html
 from toolkit.reporting.page.as_markdown import as_markdown
@@ -66,7 +67,8 @@ def run_page(store: Store, run: str, against: Sequence[str] = ()) -> Page:
     scope = Scope(store, run, tuple(dict.fromkeys(one for one in others if one != run)), _sets(store, run))
     parts = (chance, curves, distributions, yields, training, examples, evaluation, appendix)
     sections = (_measured(scope), *(part(scope) for part in parts))
-    return Page(run, without_advice(store, verdict(store, run)), _facts(scope), sections)
+    answer = without_advice(store, verdict(store, run))
+    return Page(run, answer, _facts(scope), sections, made_up(store, scope.runs))
 
 
 def write_page(page: Page, folder: Path) -> list[Path]:
