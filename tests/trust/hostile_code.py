@@ -139,7 +139,6 @@ def _named(folder: Path, marker: Path, model: Path) -> dict[str, Any]:
         "judge.base_url": "https://evil.example/v1",
         "engine.base_url": "https://evil.example/v1",
         "judge.audit.reward": f"{folder}/rewards.py:score",
-        "judge.audit.base_url": "https://evil.example/v1",
     }
 
 
@@ -166,8 +165,6 @@ def _recipe_naming(path: Path, folder: Path, key: str, value: Any) -> None:
         data["judge"] = {"method": "reward"}
     if key == "judge.base_url":
         data["judge"] = {"method": "generated", "by": "evil"}
-    if key == "judge.audit.base_url":
-        data["judge"] = {"method": "expected", "audit": {"by": "evil"}}
     section = data
     *names, leaf = key.split(".")
     for name in names:

@@ -49,7 +49,7 @@ WITHOUT_STORE = ("init", "merge", "part-select")
 RECIPE_FIELDS = (
     "trust_remote_code", "judge.reward", "trainer.python", "engine.python", "trainer.launcher", "trainer.hostfile",
     "trainer.attention", "trainer.options", "engine.options", "engine.cluster.address", "judge.base_url",
-    "engine.base_url", "judge.audit.reward", "judge.audit.base_url",
+    "engine.base_url", "judge.audit.reward",
 )  # fmt: skip
 
 
