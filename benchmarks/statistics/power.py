@@ -1,6 +1,6 @@
 """Level and power of the collapse verdict's test, by simulation.
 
-    python benchmarks/statistics/power.py --out benchmarks/results/power.json     # about two minutes on one core
+    python benchmarks/statistics/power.py --out benchmarks/results/power.json     # a minute on one core
 
 Every number comes from toolkit/diagnostics/ratio.py, as the verdict uses it: three signals (summary.FAMILY), each with
 a control, the first set against the last, Holm over the three. Values are normal (coefficient of variation 0.25, about
@@ -116,7 +116,7 @@ def simulate(
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--runs", type=int, default=4000, help="simulated runs for each row")
+    parser.add_argument("--runs", type=int, default=12_000, help="simulated runs for each row")
     options = parser.parse_args()
     settings = {"runs": options.runs, "seed": SEED, "alpha": ALPHA, "margin": MARGIN, "tests": len(FAMILY)}
     tables = simulate(options.runs)

@@ -1,4 +1,4 @@
-"""What a summary counts: every pair of its set, and one judge's scores alone; which changes are tested, against what."""
+"""What a summary counts: every pair of its set, one judge's scores alone; which changes are tested, against what."""
 
 from __future__ import annotations
 
