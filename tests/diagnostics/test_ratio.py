@@ -57,13 +57,19 @@ def test_needed_pairs_are_the_fewest_whose_detectable_ratio_is_a_half() -> None:
     assert needed(one, one, STEP, ratio=0.7) > 5 * n
 
 
+def test_needed_pairs_are_a_number_where_a_large_set_has_a_very_heavy_tail() -> None:
+    values = np.ones(1000) + np.arange(1000) / 1000
+    values[0] = 300.0
+    assert needed(log_mean(values), log_mean(values), STEP) > 8
+
+
 def test_level_and_power_hold_in_a_small_simulation() -> None:
     runs = 1500
     tables = power.simulate(runs, sizes=(8, 16, 64), iterations=(2,))
     error = math.sqrt(0.05 * 0.95 / runs)
     assert max(row["any"] for row in tables["false_alarms"]) < 0.05 + 3 * error
     for row in tables["power"]:
-        assert 0.75 <= row["rejected"] <= 0.85, row
+        assert 0.73 <= row["rejected"] <= 0.87, row  # 0.75 to 0.85, and two standard errors
 
 
 def test_the_stored_simulation_holds_the_level_and_the_page_quotes_it() -> None:

@@ -62,6 +62,9 @@ def test_an_older_store_is_migrated_whole(tmp_path: Path, rows: Path) -> None:
         assert lineage(store, "M_1")
         launches = store.query("SELECT position FROM launch ORDER BY started, id")
         assert [row["position"] for row in launches] == list(range(1, len(launches) + 1))
+        old = store.query("SELECT control, control_ratio, p, p_holm, needed FROM change")
+        assert all(row["p"] is row["p_holm"] is row["needed"] is None for row in old), "they answered another question"
+        assert all((row["control"] == "draws") == (row["control_ratio"] is not None) for row in old)
     open_reader(path).close()  # its catalog is, to the letter, that of a store which was made today
 
 

@@ -108,7 +108,7 @@ def test_a_verdict_is_of_the_sets_that_a_run_begun_again_made_last() -> None:
         for fall, shift in ((0.3, 0.0), (1.0, 0.5)):
             norms = [90.0 + place % 7 for place in range(24)]
             gaps = [1.0 + shift + place / 24 for place in range(24)]
-            turns = [Turn(norms, gaps, norms), Turn([fall * norm for norm in norms], gaps, norms)]
+            turns = [Turn(norms, gaps, norms[::-1]), Turn([fall * norm for norm in norms], gaps, norms[::-1])]
             lab = plant(store, turns)
             summed(lab, "planted")
             told = verdict(store, "planted").verdict

@@ -134,8 +134,10 @@ def _logs(sums: Any, counts: Any) -> tuple[Any, Any]:
 
 
 def _set_freedom(n: int, kurtosis: Any) -> Any:
-    """Twice the squared expectation of a variance over its variance; n - 1 for normal values."""
-    return 2 * n / (kurtosis + 2 * n / (n - 1))
+    """Twice the squared expectation of a variance over its variance, at most n; n - 1 for normal values."""
+    import numpy as np
+
+    return 2 * n / (np.minimum(kurtosis, n) + 2 * n / (n - 1))
 
 
 def _freedom(variance: Any, freedom: Any, other: Any, other_freedom: Any) -> Any:

@@ -30,7 +30,7 @@ CHANCE = (
 
 
 def roles_sentence(rows: Sequence[Mapping[str, Any]]) -> str:
-    """How many tests of roles are significant, corrected for their number. rows: with "p roles", "p future", "p past"."""
+    """How many tests of roles are significant, corrected for their number. rows: of the query run_chance."""
     tests = [row[name] for row in rows for name in ("p roles", "p future", "p past") if row[name] is not None]
     if not tests:
         return "All answers of each set come from one role, so no test compares roles."

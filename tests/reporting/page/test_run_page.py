@@ -128,8 +128,10 @@ def diagnosed(bare: Path) -> Path:
         )
         before, after = (row["pair_set"] for row in ends)
         change = Change(
-            "temporal", before, after, "gradient.norm", "parent", {}, 0.5, 0.4, 0.7, 0.01, 0.9, 0.8, 1.1, 0.8, 60
-        )
+            "temporal", before, after, "gradient.norm", "parent", {}, ratio=0.5, low=0.4, high=0.7, p=0.01, p_holm=0.03,
+            control="draws", control_ratio=0.9, control_low=0.8, control_high=1.1, relative=0.56, relative_low=0.45,
+            relative_high=0.71, prompts_before=8, prompts_after=8, detectable=0.52, needed=60,
+        )  # fmt: skip
         store.add([change], launch=by)
     return bare
 
@@ -201,6 +203,19 @@ def test_a_figure_states_n_interval_and_floor_and_stands_beside_the_papers(diagn
     assert "Score gap by fixed, expected" in figures
     text = as_html(made)
     assert text.count('class="floor"') >= 10 and "needed" in text
+
+
+def test_the_table_of_changes_names_its_tests_its_hypothesis_and_what_one_seed_cannot_say(diagnosed: Path) -> None:
+    (course,) = [part for part in page(diagnosed).sections if part.title == "Over iterations"]
+    words = " ".join(course.said)
+    assert "gradient.norm under parent, distance under parent, gap" in words
+    assert "The hypothesis is that relative is 0.8 or more" in words
+    assert "Rows without it are descriptive: their p and all intervals are not corrected" in words
+    assert "A true ratio of 0.8 is the margin itself" in words
+    assert "how much another seed would differ is unknown" in words
+    (row,) = course.asked[0].table.rows
+    cells = dict(zip(course.asked[0].table.columns, row, strict=True))
+    assert (cells["relative"], cells["p Holm"], cells["control"], cells["needed"]) == ("0.56", "0.03", "draws", "60")
 
 
 def test_without_diagnostics_the_page_says_by_which_command_they_are_made(bare: Path) -> None:
