@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from toolkit.engines.scripted import MADE_UP
@@ -22,6 +23,7 @@ from toolkit.trust.paths import check_name
 from toolkit.trust.safe_files import write_files
 
 ALPHA = 0.05
+WIDTH = 120  # columns of the sentences on a terminal
 CHANCE = (
     "The best of several answers scores above the worst of them even where scores are noise. 'gap by chance' is what "
     "the same rule gives when roles are permuted among the scored answers to each prompt; 'p roles' is the probability "
@@ -50,8 +52,7 @@ def report_run(store: Store, launch: Launch, folder: Path) -> Path:
         "",
         first + own_judge_note(shown[0]) + "\n",
         *rest,
-        CHANCE,
-        roles_sentence(store.named("run_chance", launch=launch.id)) + "\n",
+        fill(f"{CHANCE} {roles_sentence(store.named('run_chance', launch=launch.id))}", WIDTH) + "\n",
         sep="\n",
     )
     print(_next_steps(store, launch, path))
