@@ -134,7 +134,7 @@ def _logs(sums: Any, counts: Any) -> tuple[Any, Any]:
 
 
 def _set_freedom(n: int, kurtosis: Any) -> Any:
-    """Twice the squared expectation of a variance over its variance, at most n; n - 1 for normal values."""
+    """Twice a variance's squared expectation over its variance; n - 1 for normal values. n values show at most n."""
     import numpy as np
 
     return 2 * n / (np.minimum(kurtosis, n) + 2 * n / (n - 1))
