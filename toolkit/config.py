@@ -72,6 +72,11 @@ class Prompts(Section):
     )
     split: str = Field("train", description="split of a Hugging Face dataset")
     part_size: int = Field(4000, ge=1, description="prompts per iteration; the paper says 4,000 and 5,000")
+    probe: int = Field(
+        0,
+        ge=0,
+        description="prompts held out of all iterations, answered by every kept model and scored by a fixed judge",
+    )
     seed: int = Field(0, description="shuffles the prompts before they are parted; left out, the recipe's `seed`")
     duplicates: Literal["refuse", "drop"] = "refuse"
 

@@ -299,3 +299,24 @@ def test_a_merge_adds_nothing_to_launches_sets_and_trainings_of_the_store(
 ) -> None:
     for name, statement in ADDED.items():
         assert merge([copies(Lie((statement,), ""))], honest) == {}, name
+
+
+def test_a_score_that_is_not_the_mean_of_its_items_is_named(honest: Path) -> None:
+    from toolkit.pairs.audit import WITHOUT_ITEMS, audit
+    from toolkit.records import Item, Model, Score
+
+    with Store(honest) as store:
+        model = store.find(Model, [store.query("SELECT id FROM model LIMIT 1")[0]["id"]])
+        (name,) = model
+        values = (1.0, 0.0, None, 1.0)
+        items = [Item(name, "exam", "score", str(n), {"k": 1}, value=value) for n, value in enumerate(values)]
+        launch_id = newest_launch(store)
+        store.add(items, launch=launch_id)
+        for value, wrong in ((2 / 3, False), (0.5, False), (0.99, True)):
+            store.query("DELETE FROM score")
+            store.add([Score(name, "exam", "score", {"k": 1}, value, 3)], launch=launch_id)
+            assert [row.table for row in audit(store).findings] == (["score"] if wrong else [])
+        store.query("DELETE FROM score")
+        store.add([Score(name, "exam", "bleu", {"k": 1}, 0.5, 3)], launch=launch_id)
+        result = audit(store)
+    assert not result.findings and result.unchecked[WITHOUT_ITEMS] == 1

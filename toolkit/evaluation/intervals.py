@@ -27,7 +27,7 @@ from toolkit.records import Item, Score
 from toolkit.store.database import Store
 
 ITEMS_OF = {"win_rate": "preference"}  # a metric in percent: the items it is the mean of, which are shares
-READ = {"win_rate", "score", "win"}  # metrics of a judge: means of what could be read of it
+READ = {"win_rate", "score", "spread", "win"}  # metrics of a judge: means of what could be read of it
 SHARES = {"win_rate", "win", "preference"}  # metrics whose items lie between 0 and 1
 SAME = 1e-6  # relative; a score and the mean of its items that differ by more are two numbers
 _PASS = re.compile(r"pass@(\d+)")

@@ -29,6 +29,7 @@ from toolkit.evaluation.alpaca_eval import alpaca_eval
 from toolkit.evaluation.answers import Graded
 from toolkit.evaluation.human_eval import human_eval
 from toolkit.evaluation.lm_eval import lm_eval
+from toolkit.evaluation.probe import probe
 from toolkit.lab import Lab
 from toolkit.records import Model
 from toolkit.redaction import SECRET_NAME
@@ -56,7 +57,8 @@ class Test:
 
 
 def evaluate(lab: Lab, model: Model) -> None:
-    """Measure the model by the recipe's suite, where it names one."""
+    """Measure the model on the probe prompts and by the recipe's suite, where it has them."""
+    probe(lab, model)
     if lab.recipe.suite:
         for test in load_suite(Path(lab.recipe.suite), trusted=lab.trusted):
             run(lab, model, test)

@@ -10,6 +10,7 @@ fingerprint that was published elsewhere shows that.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -68,6 +69,12 @@ SELECT x.id, 'rejected', x.rejected_score, j.method, j.rubric, j.sampling, j.dra
 FROM main.pair x LEFT JOIN main.judgment j ON j.response = x.rejected AND j.judge = x.judge AND j.score IS NOT NULL
 ORDER BY 1, 2
 """
+# Metrics of toolkit/evaluation whose score is the mean of the items; lm-eval's have aggregations of their own.
+MEANS = ("pass@1", "score", "spread", "win")
+SAME = 1e-6
+WITHOUT_ITEMS = "scores of tests that are not a mean of stored items"
+_ITEMS = "SELECT model, task, metric, settings::VARCHAR, value FROM main.item"
+_SCORES = "SELECT id, model, task, metric, settings::VARCHAR, value FROM main.score"
 _SELECTED = """
 SELECT c.pair_set, x.chosen_score, x.rejected_score, x.chosen_role, x.rejected_role
 FROM main.pair_set s JOIN main.pair_set_change c ON c.pair_set = s.id AND c.added JOIN main.pair x ON x.id = c.pair
@@ -125,6 +132,7 @@ def audit(store: Store) -> Audit:
     contents = _contents(store, result)
     _check_comparisons(store, result)
     _check_pair_scores(store, result)
+    _check_scores(store, result)
     _check_selections(store, result)
     _check_trainings(store, result)
     _check_sets(store, contents, result)
@@ -245,6 +253,29 @@ def _reached(score: float, draws: Mapping[int, list[float]]) -> bool:
         if low - 1e-9 <= score <= high + 1e-9:
             return True
     return False
+
+
+def _check_scores(store: Store, result: Audit) -> None:
+    """A score of our own tests is the mean of its items, with the ungraded ones left out or as 0."""
+    items: dict[tuple[str, ...], list[float | None]] = {}
+    for model, task, metric, settings, value in store.stream(_ITEMS):
+        items.setdefault((model, task, metric, _canonical(settings)), []).append(value)
+    for id, model, task, metric, settings, stored in store.stream(_SCORES):
+        values = items.get((model, task, metric, _canonical(settings)), [])
+        if metric not in MEANS or '"lm_eval"' in settings or not values:
+            result.unchecked[WITHOUT_ITEMS] += 1
+            continue
+        graded = [value for value in values if value is not None]
+        means = [sum(graded) / n for n in (len(graded), len(values)) if n]
+        if not any(abs(mean - stored) < SAME for mean in means):
+            result.add("score", id, f"its value {stored} is not the mean of its items, {means[-1]:g}")
+
+
+def _canonical(settings: str) -> str:
+    try:
+        return json.dumps(read_json(settings), sort_keys=True)
+    except UNREADABLE:  # the record's own check names it
+        return settings
 
 
 def _check_selections(store: Store, result: Audit) -> None:

@@ -30,5 +30,22 @@ def parts(prompts: Sequence[Prompt], size: int, iterations: int, seed: int) -> t
             where="prompts.part_size",
             remedy=f"set prompts.part_size to at most {len(prompts) // iterations}, or bring more prompts",
         )
-    shuffled = sorted(prompts, key=lambda prompt: content_id("order", [seed, prompt.id]))
+    shuffled = _shuffled(prompts, seed)
     return tuple(tuple(shuffled[i * size : (i + 1) * size]) for i in range(iterations))
+
+
+def held_out(prompts: Sequence[Prompt], settings: Settings, iterations: int) -> tuple[Prompt, ...]:
+    """The probe: the last `probe` prompts of the seeded order, of which no part takes any. Raises InputError."""
+    trained, probe = settings.part_size * iterations, settings.probe
+    if len(prompts) < trained + probe:
+        raise InputError(
+            f"{len(prompts)} prompts are too few for {iterations} iterations of {settings.part_size} and {probe} more",
+            where="prompts.probe",
+            remedy="lower prompts.probe or prompts.part_size, or bring more prompts",
+        )
+    return tuple(_shuffled(prompts, settings.seed)[len(prompts) - probe :])
+
+
+def _shuffled(prompts: Sequence[Prompt], seed: int) -> list[Prompt]:
+    """An order by seed, whatever the order of the file."""
+    return sorted(prompts, key=lambda prompt: content_id("order", [seed, prompt.id]))
