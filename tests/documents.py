@@ -149,7 +149,7 @@ def python(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     if words[:3] == ["-m", "toolkit", "evaluate"]:  # by a suite that needs no public data
         words = [word if word != "quick" else "maths.toml" for word in words]
     if words[:2] == ["-m", "toolkit"] and words[2] in ENGINES and "--config" not in words:
-        words = [*words, "--config", "quick"]  # of the working folder, by the scripted engine
+        words = [*words, "--config", "quick.toml"]  # of the working folder, by the scripted engine
     if is_recipe(words) and not scripted(words):
         small = ["--set", "prompts.part_size=2"] if "toolkit.recipes.compare" not in words else []
         words = [*words, *small, *(["--plan"] if "--plan" not in words else [])]

@@ -49,7 +49,7 @@ def test_every_finished_entry_of_the_log_has_its_correction_below_it() -> None:
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, fake_python: Path) -> Path:
-    """A working folder after the tutorial's first command, by the scripted engine; `quick` there is its recipe."""
+    """A working folder after the tutorial's first command, by the scripted engine; `quick.toml` there is its recipe."""
     folder = tmp_path_factory.mktemp("first")
     for shared in ("recipes", "benchmarks", "analysis"):
         (folder / shared).symlink_to(ROOT / shared)
@@ -76,11 +76,11 @@ def make(folder: Path, scripted_recipe: Callable[..., Recipe]) -> None:
     prompts = [{"prompt": f"question {i}?"} for i in range(64)]
     written("prompts.jsonl", prompts)
     recipe = scripted_recipe(name="quick", model=str(folder / "DIR"), prompts={"source": str(folder / "prompts.jsonl")})
-    (folder / "quick").write_text(commented(recipe, []))
+    (folder / "quick.toml").write_text(commented(recipe, []))
     written("gold.jsonl", [{"prompt": "one?", "chosen": "one", "rejected": "two"}])
     written("maths.jsonl", [{"question": "What is 1 + 1?", "answer": "1 + 1 = 2 #### 2"}])
     Path("maths.toml").write_text("[maths]\nkind = 'lm_eval'\ndata = 'maths.jsonl'\nfew_shot = 0\nmax_tokens = 16\n")
-    assert called([*FIRST.split(), "--config", "quick"]) == 0
+    assert called([*FIRST.split(), "--config", "quick.toml"]) == 0
     assert called(["-m", "toolkit", "import", "gold.jsonl", "held_out"]) == 0
     for worker in ("a.duckdb", "b.duckdb"):
         shutil.copy(STORE, worker)

@@ -37,6 +37,7 @@ CONTROLS = {
     "future_present": "unselected pairs of the future and the present model",
 }
 UNKNOWN = "One run of one seed: run-to-run variation is unknown."
+NOT_TESTED = "was not tested between the first and the last iteration."
 ONE_SEED = (
     "This is one run of one seed: how much another seed would differ is unknown. A seed, not a pair, is the unit of "
     "replication."
@@ -88,7 +89,8 @@ def _conclusion(phase: str, sets: Sequence[str], tested: Mapping[str, Finding]) 
     if len(sets) < 2:
         return "not enough data", f"A collapse is a trend, and there is {len(sets)} iteration of {phase or 'pairs'}."
     if gradient.holds is None:
-        return "not enough data", f"No verdict: {gradient.said}"
+        advice = " toolkit diagnose measures it." if gradient.said.endswith(NOT_TESTED) else ""
+        return "not enough data", f"No verdict: {gradient.said}{advice}"
     if gradient.holds:
         return "collapse", f"The training signal collapses: {gradient.said} {UNKNOWN}"
     if gap.holds:
@@ -101,8 +103,7 @@ def _tested(metric: str, rows: Sequence[Row], last: str) -> Finding:
     name, words = {"gradient.norm": "gradient", "distance": "similarity"}.get(metric, metric), WORDS[metric]
     tests = [row for row in rows if row["after"] == last and row["relative"] is not None]
     if not tests or (tests[0]["p"] is not None and tests[0]["p_holm"] is None):
-        sentence = f"the {words} was not tested between the first and the last iteration; toolkit diagnose measures it."
-        return Finding(name, sentence, None)
+        return Finding(name, f"the {words} {NOT_TESTED}", None)
     row = tests[0]
     if row["p"] is None:
         return Finding(name, f"the {words} cannot be tested: {_untestable(row)}; {_course(row)}.", None)
