@@ -203,7 +203,7 @@ ROWS: Mapping[str, Lie] = {
             "UPDATE pair_set SET id = 'guided@2147483647', version = 2147483647 WHERE id = 'guided@1'",
             *(f"UPDATE {table} SET pair_set = 'guided@2147483647' WHERE pair_set = 'guided@1'" for table in _OF_SETS),
         ),
-        "nobody counted to",
+        "numbers go from 1 to",
     ),
     "training's settings": Lie(("UPDATE training SET settings = '{\"beta\": 9}'",), "training"),
 }

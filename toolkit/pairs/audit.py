@@ -262,7 +262,7 @@ def _check_scores(store: Store, result: Audit) -> None:
         items.setdefault((model, task, metric, _canonical(settings)), []).append(value)
     for id, model, task, metric, settings, stored in store.stream(_SCORES):
         values = items.get((model, task, metric, _canonical(settings)), [])
-        if metric not in MEANS or '"lm_eval"' in settings or not values:
+        if metric not in MEANS or stored is None or '"lm_eval"' in str(settings) or not values:
             result.unchecked[WITHOUT_ITEMS] += 1
             continue
         graded = [value for value in values if value is not None]
@@ -318,9 +318,10 @@ def _check_sets(store: Store, contents: Mapping[str, str], result: Audit) -> Non
             )  # fmt: skip
 
 
-def _number_problem(version: int) -> str:
+def _number_problem(version: int | None) -> str:
     """Versions are counted. From the largest that the column holds, the next could not be."""
-    return "" if 1 <= version <= LAST_VERSION else f"has the version number {version}, which nobody counted to"
+    counted = version is not None and 1 <= version <= LAST_VERSION
+    return "" if counted else f"has the version number {version}; numbers go from 1 to {LAST_VERSION:,}"
 
 
 def _chain(id: str, bases: Mapping[str, str | None], result: Audit) -> list[str]:
