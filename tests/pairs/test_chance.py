@@ -178,7 +178,9 @@ def test_a_run_stores_the_chance_values_of_each_set_once_and_every_table_shows_t
         compared = store.named("compare_iterations", launches=newest)
     assert stored == [{"n": 4, "sets": 4}]
     for row in rows:
-        assert row["gap"] > 0 and row["gap_chance"] > 0 and 0 < row["yield"] <= 1 and row["gap_all"] <= row["gap"]
+        assert (
+            row["gap"] > 0 and row["gap_chance"] > 0 and 0 < row["yield"] <= 1 and row["gap_all"] <= row["gap"] + 1e-6
+        )
         assert row["p_roles"] > 0.01, "scores are hashes: roles make no difference"
     for table in (*tables, compared):
         assert len(table) == 4 and all(row["p roles"] is not None for row in table)
