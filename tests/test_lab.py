@@ -57,7 +57,8 @@ def test_a_training_in_bfloat16_keeps_the_id_it_had_before_there_was_a_dtype(scr
 
     parent = Model("M_0", "M_0", "weights", "template")
     recipe = scripted_recipe(
-        trainer={"dtype": "bfloat16"}, training={"learning_rate": {"bfloat16": 1e-5, "float32": 1e-6}}
+        trainer={"dtype": "bfloat16"},
+        training={"learning_rate": {"bfloat16": 1e-5, "float32": 1e-6}, "min_lr_ratio": 0.1},
     )
     request = Task("M_1", parent, parent, "set", "fingerprint", recipe.training, list).request(recipe)
     assert "dtype" not in request.settings and request.settings["learning_rate"] == 1e-5

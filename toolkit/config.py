@@ -28,7 +28,8 @@ from toolkit.trust.consent import check_recipe
 
 SHORT = {"bf16": "bfloat16", "fp16": "float16", "half": "float16", "float": "float32"}  # PyTorch's and OpenRLHF's words
 Dtype = Annotated[
-    Literal["auto", "bfloat16", "float16", "float32"], BeforeValidator(lambda name: SHORT.get(name, name))
+    Literal["auto", "bfloat16", "float16", "float32"],
+    BeforeValidator(lambda name: SHORT.get(name, name) if isinstance(name, str) else name),
 ]
 Rate = Annotated[float, Field(gt=0)]
 # A name that reaches a command line: by another sign it could become a flag, or bring a value, of its own.

@@ -149,7 +149,7 @@ def test_the_demo_is_a_whole_run_that_status_and_report_find_without_its_name(cl
     assert all(step["cached"] == step["total"] for step in steps if step["stage"] in ("generate", "judge", "train"))
     status, report = (json.loads(said(command, "--json")) for command in ("status", "report"))
     assert (status["run"], status["state"], report["run"]) == ("demo", "finished", "demo")
-    assert "toolkit diagnose" in report["headline"]
+    assert "the run is scripted" in report["headline"]
     (folder / "try" / "runs" / "demo" / "demo.toml").unlink()
     assert "give the demo a store of its own" in said("demo", code=2), "no set of a demo joins a store that is there"
 
@@ -170,7 +170,7 @@ def test_data_and_evaluation_by_an_endpoint_need_no_extra(
     finally:
         server.close()
     assert json.loads(found)["n"] == 1
-    assert "judged score" in said("leaderboard")
+    assert "mine score" in said("leaderboard")
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import typer
 
 from toolkit.commands.common import DEFAULT, JsonOption, end, reading, show
 from toolkit.errors import InputError
+from toolkit.safe_text import one_line
 
 
 class Between(StrEnum):
@@ -64,7 +65,7 @@ def _leaderboard(
     else:
         printed = board if everything else without_diagnostics(board)
         print(f"{board.made_up}\n\n" if board.made_up else "", end="")
-        print("\n".join([files.table_of(printed).text(), "", files.LEGEND, *files.notes(printed)]))
+        print("\n".join([files.table_of(printed).text(), "", files.LEGEND, *map(one_line, files.notes(printed))]))
         if left := len(board.columns) - len(printed.columns):
             print(f"{left} diagnostic columns (how answers were read) are not shown; --all shows them")
     if family and as_json:

@@ -48,8 +48,8 @@ def _diagnose(
     with reading(path) as store:
         run = run or status_of(store).run
         refuse_scripted(store, run)
+        need("torch", "diagnose", "cpu")
         recipe = recipe_of(store, run, trusted=trusted)
-    need("torch", "diagnose", "cpu")
     from toolkit.diagnostics.diagnose import diagnose as measured
     from toolkit.diagnostics.measure import Measuring
 

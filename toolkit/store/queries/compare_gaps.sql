@@ -1,5 +1,5 @@
--- The last set of every iteration and recipe, prompt by prompt: its gap by each judge that scored both sides. A prompt whose
--- candidates tied counts as a gap of 0. judge is its id; sampling its way of drawing verdicts.
+-- The last set of every iteration and recipe, by prompt: its gap by each judge that scored both sides; a tie counts as 0.
+-- judge is its id; sampling its way of drawing verdicts.
 WITH last AS (
     SELECT l.run AS recipe, l.id AS launch, s.iteration, arg_max(s.subject, s.position) AS pair_set
     FROM step s JOIN launch l ON l.id = s.launch
