@@ -64,7 +64,7 @@ def _leaderboard(
         show("", json.loads(files.as_json(board)), as_json=True)
     else:
         printed = board if everything else without_diagnostics(board)
-        print(f"{board.made_up}\n\n" if board.made_up else "", end="")
+        print(f"{one_line(board.made_up)}\n\n" if board.made_up else "", end="")
         print("\n".join([files.table_of(printed).text(), "", files.LEGEND, *map(one_line, files.notes(printed))]))
         if left := len(board.columns) - len(printed.columns):
             print(f"{left} diagnostic columns (how answers were read) are not shown; --all shows them")
