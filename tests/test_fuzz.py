@@ -125,6 +125,9 @@ def test_a_damaged_recipe_comparison_or_suite_is_refused_in_our_words(tmp_path: 
 @given(st.sampled_from(known_keys()) | st.text(max_size=12), st.text(max_size=12) | values.map(json.dumps))
 @example("answers.k", "9" * 5000)
 @example("answers.k", "[" * 5000)
+@example("engine.options", "true")
+@example("trainer.options", '["ds.param_dtype"]')
+@example("engine.options", '{"dtype": ["bf16"]}')
 def test_any_override_is_taken_or_refused_in_our_words(tmp_path: Path, key: str, value: str) -> None:
     path = tmp_path / "r.toml"
     path.write_text("iterations = 2\n")

@@ -47,11 +47,11 @@ class Section(BaseModel):
 def _dtype_from_options(data: Any, option: str) -> Any:
     """The fields with the dtype that `options` names under the library's own word moved to `dtype`, which decides what
     is recorded, priced and warned of."""
-    if not isinstance(data, Mapping) or option not in (data.get("options") or {}):
+    if not isinstance(data, Mapping) or not isinstance(options := data.get("options"), Mapping) or option not in options:
         return data
-    options = dict(data["options"])
+    options = dict(options)
     dtype = options.pop(option)
-    if data.get("dtype", "auto") not in ("auto", dtype, SHORT.get(dtype, dtype)):
+    if data.get("dtype", "auto") not in ("auto", dtype, SHORT.get(str(dtype), dtype)):
         raise ValueError(f"dtype = {data['dtype']!r} and options.{option} = {dtype!r}: name one")
     return {**data, "options": options, "dtype": dtype}
 
