@@ -47,7 +47,8 @@ class Section(BaseModel):
 def _dtype_from_options(data: Any, option: str) -> Any:
     """The fields with the dtype that `options` names under the library's own word moved to `dtype`, which decides what
     is recorded, priced and warned of."""
-    if not isinstance(data, Mapping) or not isinstance(options := data.get("options"), Mapping) or option not in options:
+    options = data.get("options") if isinstance(data, Mapping) else None
+    if not isinstance(options, Mapping) or option not in options:
         return data
     options = dict(options)
     dtype = options.pop(option)
