@@ -31,6 +31,7 @@ ORDER = (
     ("evaluation",),
     ("diagnostics",),
     ("reporting",),
+    ("study",),
     ("recipes",),
     ("api",),
     ("commands",),
