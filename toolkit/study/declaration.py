@@ -14,6 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from toolkit.errors import RecipeError
 from toolkit.identity import content_id
 from toolkit.study.endpoints import ENDPOINTS
@@ -55,11 +57,12 @@ class Declaration:
     def from_json(cls, data: Mapping[str, Any], where: object) -> Declaration:
         """The stored declaration. Raises RecipeError where it is damaged."""
         try:
-            values = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
-            return cls(**values).checked(where)
-        except TypeError as error:
-            remedy = "export the summary of this seed again"
-            raise RecipeError(f"a damaged declaration: {error}", where=where, remedy=remedy) from error
+            if unknown := sorted(data.keys() - cls.__dataclass_fields__.keys()):
+                raise ValueError(f"unknown key {unknown[0]!r}")
+            return TypeAdapter(cls).validate_python(dict(data)).checked(where)
+        except ValueError as error:
+            remedy = "write the summary of this seed again"
+            raise RecipeError(f"a damaged declaration: {str(error)[:200]}", where=where, remedy=remedy) from error
 
     def checked(self, where: object) -> Declaration:
         """The declaration itself. Raises RecipeError where it names an arm, a condition or an endpoint it lacks."""
