@@ -66,7 +66,7 @@ class Prompts(Section):
         "file, or a hub data set",
     )
     count: int = Field(
-        1000, ge=1, le=100_000, description="prompts that source 'constraints' generates, by prompts.seed"
+        1000, ge=1, le=100_000, description="prompts that source 'constraints' generates; the same for every seed"
     )
     field: str = Field("prompt", description="the column or key that holds the text")
     label: str = Field(
@@ -74,13 +74,30 @@ class Prompts(Section):
     )
     split: str = Field("train", description="split of a Hugging Face dataset")
     part_size: int = Field(4000, ge=1, description="prompts per iteration; the paper says 4,000 and 5,000")
-    probe: int = Field(
-        0,
-        ge=0,
-        description="prompts held out of all iterations, answered by every kept model and scored by a fixed judge",
-    )
     seed: int = Field(0, description="shuffles the prompts before they are parted; left out, the recipe's `seed`")
     duplicates: Literal["refuse", "drop"] = "refuse"
+
+
+class Probe(Section):
+    """Prompts that no iteration takes. Every kept model answers them, and one fixed judge scores the answers."""
+
+    prompts: int = Field(0, ge=0, description="prompts held out, the same for every seed; 0: no probe")
+    answers: int = Field(
+        0, ge=0, description="answers to each; set alike, recipes of different answers.k compare; 0: K"
+    )
+    judged: int = Field(
+        0,
+        ge=0,
+        description="on so many of them the recipe's own judge scores the answers too (judge_accuracy), and a study "
+        "measures gradients",
+    )
+
+    @model_validator(mode="after")
+    def fits(self) -> Probe:
+        """The judged prompts are among the held-out ones."""
+        if self.judged > self.prompts:
+            raise ValueError(f"probe.judged = {self.judged} is above probe.prompts = {self.prompts}")
+        return self
 
 
 class Answers(Section):
@@ -387,6 +404,7 @@ class Recipe(Section):
     suite: str = Field("", description="suite file by which every kept model is measured (docs: Evaluate models)")
     trust_remote_code: bool = Field(False, description="runs code that lies beside a model's weights, as you")
     prompts: Prompts = Prompts()  # type: ignore[call-arg]
+    probe: Probe = Probe()  # type: ignore[call-arg]
     answers: Answers = Answers()  # type: ignore[call-arg]
     judge: Judge = Judge()  # type: ignore[call-arg]
     pairs: Pairs = Pairs()  # type: ignore[call-arg]

@@ -1,22 +1,26 @@
 """The probe: the same prompts for every kept model, scored by one fixed judge, so that models are compared in pairs.
 
-`prompts.probe` prompts are held out of `prompts.source`: the last of its seeded order, of which training takes the
-first, so that no training prompt is among them and more iterations do not change them. Every kept model (M_0, M_1 ...)
-gives K answers to each. The judge is `judge.audit` where the recipe has one, else the recipe's judge with M_0 in the
-place of the present model.
+`probe.prompts` prompts are held out of `prompts.source`, the same for every seed. Every kept model (M_0, M_1 ...)
+gives `probe.answers` answers to each. The judge is `judge.audit` where the recipe has one, else the recipe's judge with
+M_0 in the place of the present model.
 
-    score     of a prompt the mean score of its K answers, in points
-    spread    of a prompt the best of its K scores less the worst, in points: what a judge could choose between
+    score            of a prompt the mean score of its answers, in points
+    spread           of a prompt the best score less the worst, in points: what a judge could choose between
+    tokens           of a prompt the mean length of its answers, in tokens
+    judge_accuracy   of a prompt the share of pairs of answers, among those that the fixed judge scores differently,
+                     that the model as the recipe's own judge orders alike; a tie of its own counts half. On the first
+                     `probe.judged` prompts; left out where the fixed judge is the recipe's own.
 
-Both are stored as the items of the test "probe", so intervals and paired tests of two models are the leaderboard's.
-Left out: gradients on the probe's answers, which `toolkit diagnose` does not measure.
+They are stored as the items of the test "probe", so intervals and paired tests of two models are the leaderboard's.
+Gradients on the probe's answers are a study's: study/measure.py.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import combinations
 from statistics import fmean
 
 from toolkit.config import Judge, Recipe
@@ -27,36 +31,55 @@ from toolkit.judgments.rubric import load_rubric
 from toolkit.lab import Lab, Step
 from toolkit.prompts.source import load_prompts
 from toolkit.prompts.split import held_out
-from toolkit.records import Item, Model, Prompt, Score
+from toolkit.records import Item, Judgment, Model, Prompt, Response, Score
 
 TASK = "probe"
-METRICS = ("score", "spread")
+
+
+@dataclass(frozen=True)
+class Probed:
+    """A model's answers to the probe by prompt id, and their scores by response id.
+
+    fixed: by the fixed judge. own: by the recipe's judge, on the answers to the first `probe.judged` prompts; empty
+    where it is the fixed judge.
+    """
+
+    prompts: tuple[Prompt, ...]
+    answers: Mapping[str, tuple[Response, ...]]
+    fixed: Mapping[str, float]
+    own: Mapping[str, float]
 
 
 def probe(lab: Lab, model: Model) -> Graded:
-    """The model on the probe prompts; nothing where the recipe has none. Raises InputError for too few prompts."""
+    """The model on the probe prompts, stored; nothing where the recipe has none. InputError for too few prompts."""
     recipe = lab.recipe
-    if not recipe.prompts.probe:
+    if not recipe.probe.prompts:
         return Graded((), ())
-    prompts = held_out(load_prompts(recipe.prompts), recipe.prompts, recipe.iterations)
-    settings = fixed_judge(recipe)
-    judge = judging(lab, Model.external("nobody"), settings)
-    responses = answers(lab, model, Questions(TASK, prompts, recipe.answers.sampling, recipe.answers.k))
-    step = Step(lab.iteration, "evaluate", f"on probe answers of {model.name}", "", 0, 0)
-    judgments = verdicts(lab, settings, judge, responses, step)
+    probed = ask_probe(lab, model)
     if lab.planning:
         return Graded((), ())
-    by_answer: dict[str, list[float]] = {}
-    for judgment in judgments:
-        if judgment.score is not None:
-            by_answer.setdefault(judgment.response, []).append(judgment.score)
-    scores: dict[str, list[float]] = {prompt.id: [] for prompt in prompts}
-    for response in responses:
-        if response.id in by_answer:
-            scores[response.prompt].append(fmean(by_answer[response.id]))
-    blank = Item(model.id, TASK, "", "", _protocol(recipe, settings, judge, prompts))
-    items = tuple(item for prompt, values in scores.items() for item in _items(blank, prompt, values))
-    return keep(lab, Graded(_scores(items), items))
+    blank = Item(model.id, TASK, "", "", _protocol(lab, model, probed.prompts))
+    items = [item for prompt in probed.prompts for item in _items(blank, probed, prompt.id)]
+    if probed.own:
+        own = _judge_protocol(lab, model, recipe.judge)
+        own |= {"judge": "present"} if own["judge"] == model.id else {}  # so that all kept models share a column
+        settings: dict[str, Json] = {**blank.settings, "own": own, "judged": recipe.probe.judged}
+        blank = replace(blank, metric="judge_accuracy", settings=settings)
+        items += [_accuracy_item(blank, probed, prompt.id) for prompt in probed.prompts[: recipe.probe.judged]]
+    return keep(lab, Graded(_scores(items), tuple(items)))
+
+
+def ask_probe(lab: Lab, model: Model) -> Probed:
+    """The model's answers and their scores; stored ones are reused, a plan asks for nothing."""
+    recipe = lab.recipe
+    prompts = held_out(load_prompts(recipe.prompts), recipe.probe.prompts)
+    count = recipe.probe.answers or recipe.answers.k
+    responses = answers(lab, model, Questions(TASK, prompts, recipe.answers.sampling, count))
+    by_prompt = {prompt.id: tuple(r for r in responses if r.prompt == prompt.id) for prompt in prompts}
+    fixed = _verdicts(lab, model, fixed_judge(recipe), responses, "probe")
+    judged = [response for prompt in prompts[: recipe.probe.judged] for response in by_prompt[prompt.id]]
+    own = {} if same_judge(recipe) or not judged else _verdicts(lab, model, recipe.judge, judged, "judged probe")
+    return Probed(prompts, by_prompt, fixed, own)
 
 
 def fixed_judge(recipe: Recipe) -> Judge:
@@ -65,30 +88,85 @@ def fixed_judge(recipe: Recipe) -> Judge:
     return settings.model_copy(update={"by": "past"}) if settings.by == "present" else settings
 
 
-def _items(blank: Item, prompt: str, scores: Sequence[float]) -> list[Item]:
+def same_judge(recipe: Recipe) -> bool:
+    """Whether the recipe's own judge is the fixed judge, or the same reward function."""
+    fixed, own = fixed_judge(recipe), recipe.judge
+    return fixed == own or (fixed.method == own.method == "reward" and fixed.reward == own.reward)
+
+
+def _verdicts(lab: Lab, model: Model, settings: Judge, responses: Sequence[Response], what: str) -> dict[str, float]:
+    """Mean score over the readable verdicts, by response id; `model` is the present model."""
+    judge = judging(lab, model, settings)
+    step = Step(lab.iteration, "evaluate", f"on {what} answers of {model.name}", "", 0, 0)
+    return _means(verdicts(lab, settings, judge, responses, step))
+
+
+def _means(judgments: Sequence[Judgment]) -> dict[str, float]:
+    scores: dict[str, list[float]] = {}
+    for judgment in judgments:
+        if judgment.score is not None:
+            scores.setdefault(judgment.response, []).append(judgment.score)
+    return {response: fmean(values) for response, values in scores.items()}
+
+
+def _items(blank: Item, probed: Probed, prompt: str) -> list[Item]:
     """No value where the judge left every answer, or for a spread all but one, unread."""
-    values = {"score": fmean(scores) if scores else None, "spread": max(scores) - min(scores) if scores[1:] else None}
-    return [
-        replace(blank, metric=metric, question=prompt, value=values[metric], detail=json.dumps(list(scores)))
-        for metric in METRICS
+    responses = probed.answers[prompt]
+    scores = [probed.fixed[response.id] for response in responses if response.id in probed.fixed]
+    tokens = [float(response.tokens) for response in responses if response.tokens is not None]
+    values = {
+        "score": fmean(scores) if scores else None,
+        "spread": max(scores) - min(scores) if scores[1:] else None,
+        "tokens": fmean(tokens) if tokens else None,
+    }
+    detail = json.dumps(scores)
+    return [replace(blank, metric=name, question=prompt, value=value, detail=detail) for name, value in values.items()]
+
+
+def _accuracy_item(blank: Item, probed: Probed, prompt: str) -> Item:
+    scores = [(probed.own.get(response.id), probed.fixed.get(response.id)) for response in probed.answers[prompt]]
+    return replace(blank, question=prompt, value=accuracy(scores), detail=json.dumps(scores))
+
+
+def accuracy(scores: Sequence[tuple[float | None, float | None]]) -> float | None:
+    """Of the pairs of answers whose true scores differ, the share that the judge orders alike; a tie counts half.
+
+    scores: (the judge's, the true one) of each answer. None where no pair can be compared.
+    """
+    readable = [(own, true) for own, true in scores if own is not None and true is not None]
+    alike = [
+        0.5 if a[0] == b[0] else float((a[0] > b[0]) == (a[1] > b[1]))
+        for a, b in combinations(readable, 2)
+        if a[1] != b[1]
     ]
+    return fmean(alike) if alike else None
 
 
 def _scores(items: Sequence[Item]) -> tuple[Score, ...]:
-    readable = {metric: [i for i in items if i.metric == metric and i.value is not None] for metric in METRICS}
-    return tuple(mean_score(rows) for rows in readable.values() if rows)
+    by_metric: dict[str, list[Item]] = {}
+    for item in items:
+        if item.value is not None:
+            by_metric.setdefault(item.metric, []).append(item)
+    return tuple(mean_score(rows) for rows in by_metric.values())
 
 
-def _protocol(recipe: Recipe, settings: Judge, judge: Model, prompts: Sequence[Prompt]) -> Mapping[str, Json]:
+def _protocol(lab: Lab, model: Model, prompts: Sequence[Prompt]) -> Mapping[str, Json]:
+    recipe = lab.recipe
+    return {
+        **_judge_protocol(lab, model, fixed_judge(recipe)),
+        "seed": recipe.seed,
+        "prompts": fingerprint(prompt.id for prompt in prompts),
+        "answers": recipe.probe.answers or recipe.answers.k,
+        "sampling": recipe.answers.sampling.as_json(),
+    }
+
+
+def _judge_protocol(lab: Lab, model: Model, settings: Judge) -> dict[str, Json]:
     function = settings.method == "reward"
     return {
-        "judge": judge.id,
+        "judge": judging(lab, model, settings).id,
         "method": settings.method,
         "rubric": None if function else load_rubric(settings.rubric).id,
         "draws": 1 if settings.exact else settings.draws,
         "judging": settings.sampling.as_json(),
-        "seed": recipe.seed,
-        "prompts": fingerprint(prompt.id for prompt in prompts),
-        "answers": recipe.answers.k,
-        "sampling": recipe.answers.sampling.as_json(),
     }

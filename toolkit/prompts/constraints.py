@@ -43,9 +43,9 @@ _CONTAINED = (
 _PATTERNS = {kind: re.compile(re.escape(form).replace(r"\{\}", r"(\w+)")) for kind, form in FORMS.items()}
 
 
-def constraint_prompts(count: int, seed: int) -> Iterator[str]:
-    """So many different prompts. The same seed gives the same ones, whatever the count: fewer are the first of more."""
-    generator = random.Random(derive_seed("constraints", seed))
+def constraint_prompts(count: int) -> Iterator[str]:
+    """So many different prompts, always the same ones: fewer are the first of more. A recipe's seed shuffles them."""
+    generator = random.Random(derive_seed("constraints", 0))
     seen: set[str] = set()
     while len(seen) < count:
         text = " ".join([f"Write a few lines about {generator.choice(_TOPICS)}.", *_constraints(generator)])

@@ -78,7 +78,7 @@ def _read(settings: Settings) -> Iterator[tuple[str, str]]:
 def _rows(settings: Settings) -> Iterator[tuple[Any, str]]:
     """Every row with its place; a line of a .txt file is a row of one text."""
     if settings.source == GENERATED:
-        for number, text in enumerate(constraint_prompts(settings.count, settings.seed), start=1):
+        for number, text in enumerate(constraint_prompts(settings.count), start=1):
             yield {settings.field: text}, f"{GENERATED}:{number}"
         return
     path = SHIPPED.get(settings.source) or Path(settings.source).expanduser()
