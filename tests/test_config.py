@@ -13,7 +13,7 @@ from toolkit.identity import fingerprint
 from toolkit.prompts.source import load_prompts
 from toolkit.prompts.split import parts
 from toolkit.recipes.commented import commented
-from toolkit.recipes.compare import load_comparison
+from toolkit.recipes.comparison import load_comparison
 from toolkit.recipes.run import find_config
 from toolkit.records import Model
 from toolkit.training.making import Task

@@ -33,7 +33,7 @@ from toolkit.judgments.choice import RANKS, Choices, parse_choice
 from toolkit.judgments.rubric import load_pair_rubric, load_rubric
 from toolkit.judgments.verdict import parse_verdict
 from toolkit.prompts.source import load_prompts
-from toolkit.recipes.compare import load_comparison
+from toolkit.recipes.comparison import load_comparison
 from toolkit.store.database import Store
 
 ROOT = Path(__file__).parents[1]

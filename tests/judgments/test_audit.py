@@ -16,7 +16,7 @@ from toolkit.errors import InputError, RecipeError
 from toolkit.evaluation.statistics import interval
 from toolkit.lab import Lab, Step
 from toolkit.provenance import Launch, capture
-from toolkit.recipes.compare import shared
+from toolkit.recipes.comparison_plan import shared
 from toolkit.recipes.rerun import unread
 from toolkit.recipes.self_rewarding import self_rewarding
 from toolkit.recipes.temporal import temporal

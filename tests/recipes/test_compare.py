@@ -17,19 +17,9 @@ import typer
 from toolkit.config import Recipe
 from toolkit.errors import RecipeError
 from toolkit.provenance import Launch, capture
-from toolkit.recipes.compare import (
-    WHOLE,
-    Comparison,
-    Entry,
-    budget,
-    check_equal,
-    compare,
-    load_comparison,
-    main,
-    planned,
-    priced,
-    shared,
-)
+from toolkit.recipes.compare import compare, main
+from toolkit.recipes.comparison import Comparison, Entry, load_comparison
+from toolkit.recipes.comparison_plan import WHOLE, budget, check_equal, planned, priced, shared
 from toolkit.reporting.comparison import gaps
 from toolkit.reporting.cost.rates import Hardware
 from toolkit.store.database import Store
@@ -160,7 +150,7 @@ def test_a_reader_that_comes_between_two_recipes_ends_no_comparison(
     monkeypatch.setattr("toolkit.recipes.compare.capture", looked_at)
     entries = [Entry(name, start, scripted_recipe(name=name)) for name in ("one", "two")]
     try:
-        compare(Comparison("both", "", tuple(entries)), path)
+        compare(Comparison("both", (), tuple(entries)), path)
     finally:
         for reader in readers:
             reader.kill()
@@ -207,7 +197,7 @@ def test_equal_answers_and_equal_prompts_are_a_matter_of_settings(write: Callabl
 @pytest.mark.parametrize(
     ("tables", "problem"),
     [
-        ({"temporall": {}}, "'temporall' is no recipe"),
+        ({"temporall": {}}, "'temporall' is not a recipe"),
         ({"equal": "luck", "temporal": {}}, "equal = 'luck'"),
         ({}, "no recipe to compare"),
         ({"temporal": {"answers": {"kk": 3}}}, "unknown key 'answers.kk'"),

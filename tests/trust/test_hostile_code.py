@@ -22,7 +22,7 @@ from toolkit.child_process import environment
 from toolkit.config import load
 from toolkit.console import name_of
 from toolkit.errors import RecipeError
-from toolkit.recipes.compare import load_comparison
+from toolkit.recipes.comparison import load_comparison
 from toolkit.recipes.run import Options, execute
 from toolkit.recipes.temporal import temporal
 from toolkit.store.database import Store

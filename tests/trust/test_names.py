@@ -16,7 +16,7 @@ from toolkit.exchange.manifest import read_manifest
 from toolkit.pairs.partitions import Folder
 from toolkit.provenance import capture
 from toolkit.reading import read_lines
-from toolkit.recipes.compare import load_comparison
+from toolkit.recipes.comparison import load_comparison
 from toolkit.recipes.run import Options, execute, find_config
 from toolkit.reporting.comparison import write_comparison
 from toolkit.reporting.run_numbers import RunNumbers

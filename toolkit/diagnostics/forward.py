@@ -77,6 +77,17 @@ def forward(
         known = {answer: reading for answer, reading in known.items() if waiting[answer]}
 
 
+def logprobs(model: Any, answers: Sequence[Answer], budget: int = BUDGET) -> list[float]:
+    """log pi(answer | prompt) in nats of each answer, in their order. Raises InputError for an unknown head."""
+    if not answers:
+        return []
+    network, sums = _network(model, answers[0], ()), [0.0] * len(answers)
+    for batch in packed([len(tokens) for _, tokens in answers], budget):
+        for place, reading in zip(batch, read(network, [answers[place] for place in batch]), strict=True):
+            sums[place] = reading.logprob
+    return sums
+
+
 def read(network: Network, answers: Sequence[Answer]) -> list[Reading]:
     """One forward pass over a batch. No gradient is recorded."""
     import torch

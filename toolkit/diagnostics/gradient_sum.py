@@ -50,6 +50,19 @@ class Total:
         """The gradient of a whole parameter."""
         self._sum(key, tuple(gradient.shape), gradient.device).add_(gradient)
 
+    def cosine(self, other: Total) -> float | None:
+        """Between the two sums, before they are settled. None where one of them is zero."""
+        product, squares = 0.0, [0.0, 0.0]
+        for key in self.sums.keys() | other.sums.keys():
+            mine, theirs = self.sums.get(key), other.sums.get(key)
+            for place, tensor in enumerate((mine, theirs)):
+                if tensor is not None:
+                    squares[place] += sum(float(part.double().square().sum()) for part in tensor.flatten().split(SLICE))
+            if mine is not None and theirs is not None:
+                parts = zip(mine.flatten().split(SLICE), theirs.flatten().split(SLICE), strict=True)
+                product += sum(float((a.double() * b.double()).sum()) for a, b in parts)
+        return product / math.sqrt(squares[0] * squares[1]) if all(squares) else None
+
     def settle(self) -> None:
         """Compute `value` and `if_swapped`, and free the sums. Both are None where no norm is above zero."""
         whole = math.fsum(self.norms)

@@ -58,13 +58,10 @@ def probe(lab: Lab, model: Model) -> Graded:
     probed = ask_probe(lab, model)
     if lab.planning:
         return Graded((), ())
-    blank = Item(model.id, TASK, "", "", _protocol(lab, model, probed.prompts))
+    blank = Item(model.id, TASK, "", "", protocol(lab, model))
     items = [item for prompt in probed.prompts for item in _items(blank, probed, prompt.id)]
     if probed.own:
-        own = _judge_protocol(lab, model, recipe.judge)
-        own |= {"judge": "present"} if own["judge"] == model.id else {}  # so that all kept models share a column
-        settings: dict[str, Json] = {**blank.settings, "own": own, "judged": recipe.probe.judged}
-        blank = replace(blank, metric="judge_accuracy", settings=settings)
+        blank = replace(blank, metric="judge_accuracy", settings=own_protocol(lab, model))
         items += [_accuracy_item(blank, probed, prompt.id) for prompt in probed.prompts[: recipe.probe.judged]]
     return keep(lab, Graded(_scores(items), tuple(items)))
 
@@ -72,7 +69,7 @@ def probe(lab: Lab, model: Model) -> Graded:
 def ask_probe(lab: Lab, model: Model) -> Probed:
     """The model's answers and their scores; stored ones are reused, a plan asks for nothing."""
     recipe = lab.recipe
-    prompts = held_out(load_prompts(recipe.prompts), recipe.probe.prompts)
+    prompts = probe_prompts(recipe)
     count = recipe.probe.answers or recipe.answers.k
     responses = answers(lab, model, Questions(TASK, prompts, recipe.answers.sampling, count))
     by_prompt = {prompt.id: tuple(r for r in responses if r.prompt == prompt.id) for prompt in prompts}
@@ -80,6 +77,19 @@ def ask_probe(lab: Lab, model: Model) -> Probed:
     judged = [response for prompt in prompts[: recipe.probe.judged] for response in by_prompt[prompt.id]]
     own = {} if same_judge(recipe) or not judged else _verdicts(lab, model, recipe.judge, judged, "judged probe")
     return Probed(prompts, by_prompt, fixed, own)
+
+
+def probe_prompts(recipe: Recipe) -> tuple[Prompt, ...]:
+    """The recipe's held-out prompts. Raises InputError where the source has too few."""
+    return held_out(load_prompts(recipe.prompts), recipe.probe.prompts)
+
+
+def stored_scores(lab: Lab, model: Model) -> list[Score]:
+    """The model's scores on the probe by this recipe, from the store alone."""
+    keys = [Score(model.id, TASK, metric, protocol(lab, model)) for metric in ("score", "spread", "tokens")]
+    keys.append(Score(model.id, TASK, "judge_accuracy", own_protocol(lab, model)))
+    stored = lab.store.find(Score, [key.id for key in keys])
+    return [stored[key.id] for key in keys if key.id in stored]
 
 
 def fixed_judge(recipe: Recipe) -> Judge:
@@ -97,7 +107,8 @@ def same_judge(recipe: Recipe) -> bool:
 def _verdicts(lab: Lab, model: Model, settings: Judge, responses: Sequence[Response], what: str) -> dict[str, float]:
     """Mean score over the readable verdicts, by response id; `model` is the present model."""
     judge = judging(lab, model, settings)
-    step = Step(lab.iteration, "evaluate", f"on {what} answers of {model.name}", "", 0, 0)
+    stats = {"verdicts": "audit" if settings == lab.recipe.judge.auditing else "judge"}
+    step = Step(lab.iteration, "evaluate", f"on {what} answers of {model.name}", "", 0, 0, stats=stats)
     return _means(verdicts(lab, settings, judge, responses, step))
 
 
@@ -150,15 +161,26 @@ def _scores(items: Sequence[Item]) -> tuple[Score, ...]:
     return tuple(mean_score(rows) for rows in by_metric.values())
 
 
-def _protocol(lab: Lab, model: Model, prompts: Sequence[Prompt]) -> Mapping[str, Json]:
+def protocol(lab: Lab, model: Model) -> dict[str, Json]:
+    """What the probe's numbers were measured by: the settings of their scores."""
     recipe = lab.recipe
     return {
         **_judge_protocol(lab, model, fixed_judge(recipe)),
         "seed": recipe.seed,
-        "prompts": fingerprint(prompt.id for prompt in prompts),
+        "prompts": fingerprint(prompt.id for prompt in probe_prompts(recipe)),
         "answers": recipe.probe.answers or recipe.answers.k,
         "sampling": recipe.answers.sampling.as_json(),
     }
+
+
+def own_protocol(lab: Lab, model: Model) -> dict[str, Json]:
+    """As `protocol`, for numbers that depend on the recipe's own judge too.
+
+    A model that judges itself is "present", so that all kept models share a column.
+    """
+    own = _judge_protocol(lab, model, lab.recipe.judge)
+    own |= {"judge": "present"} if own["judge"] == model.id else {}
+    return {**protocol(lab, model), "own": own, "judged": lab.recipe.probe.judged}
 
 
 def _judge_protocol(lab: Lab, model: Model, settings: Judge) -> dict[str, Json]:

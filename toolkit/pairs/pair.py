@@ -22,10 +22,10 @@ def pair(lab: Lab, name: str, chosen: Picks, rejected: Picks) -> PairSet:
 
     Raises JudgeError when too few prompts have a strict order; the drops are in its message.
     """
-    started = time.monotonic()
+    started, candidates = time.monotonic(), _candidates(lab, chosen, rejected)
     if chosen.planned or rejected.planned:
         planned = PairSet(name, 0, lab.iteration, (), asked=content_id("pairs", [chosen.asked, rejected.asked]))
-        lab.note(Step(lab.iteration, "pair", f"pairs {name}", planned.id, len(chosen.by_prompt), 0))
+        lab.note(Step(lab.iteration, "pair", f"pairs {name}", planned.id, len(chosen.by_prompt), 0, stats=candidates))
         audit(lab, planned, chosen.judge or rejected.judge, len(chosen.by_prompt))
         return planned
     pairs, drops = pair_up(chosen, rejected)
@@ -36,13 +36,19 @@ def pair(lab: Lab, name: str, chosen: Picks, rejected: Picks) -> PairSet:
     if not lab.planning:
         store_selection(lab.store, made.id, chosen, rejected, lab.launch.id)
     by = chosen.judge or rejected.judge
-    stats = {"pairs": len(pairs), **Counter(drop.reason for drop in drops), **held_out(lab, by)}
+    stats = {"pairs": len(pairs), **candidates, **Counter(drop.reason for drop in drops), **held_out(lab, by)}
     done = len(pairs) if cached else 0
     lab.note(
         Step(lab.iteration, "pair", f"pairs {name}", made.id, len(pairs), done, time.monotonic() - started, 0, stats)
     )
     audit(lab, made, by, len(pairs))
     return made
+
+
+def _candidates(lab: Lab, chosen: Picks, rejected: Picks) -> dict[str, int]:
+    """Of how many answers to a prompt each side is picked; a side without pools (labels) has one."""
+    k = lab.recipe.answers.k
+    return {"chosen_from": k * len(chosen.pools) or 1, "rejected_from": k * len(rejected.pools) or 1}
 
 
 def _foreseen(lab: Lab, draft: PairSet) -> tuple[PairSet, bool]:

@@ -19,7 +19,7 @@ from toolkit.judgments.rubric import is_shipped
 from toolkit.lab import Lab, Step
 from toolkit.prompts.source import is_shipped as has_shipped_prompts
 from toolkit.provenance import capture
-from toolkit.recipes.compare import RECIPES
+from toolkit.recipes.comparison import RECIPES
 from toolkit.recipes.run import RecipeFunction
 from toolkit.records import Model
 from toolkit.redaction import redact

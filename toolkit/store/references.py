@@ -40,7 +40,7 @@ REFERENCES = {
     "launch": "prompt.launch model.launch response.launch rubric.launch judgment.launch comparison.launch pair.launch "
     "pair_set.launch pair_set_deleted.launch tag.launch rejected_row.launch demonstration_set.launch training.launch "
     "step.launch score.launch item.launch metric.launch control.launch summary.launch change.launch "
-    "selection.launch",
+    "selection.launch study_run.launch",
 }
 
 

@@ -74,9 +74,10 @@ def _todo(steps: Sequence[Step], recipe: Recipe) -> list[Load]:
 def _kind(step: Step, recipe: Recipe) -> Load:
     if step.stage == TRAINING:
         return Load(TRAINING, step.stats["method"], recipe.model, None)
-    if judge := judge_of(recipe, step.stage):
+    stage = step.stats.get("verdicts", step.stage)  # of a probe's verdicts: whose they are
+    if judge := judge_of(recipe, stage):
         by = recipe.model if judge.by in ("present", "past") else judge.by
-        return Load(step.stage, judge.method, by, judge.max_tokens)
+        return Load(stage, judge.method, by, judge.max_tokens)
     return Load(step.stage, "", recipe.model, recipe.answers.max_tokens)
 
 

@@ -105,3 +105,14 @@ CREATE TABLE summary_7 (
 INSERT INTO summary_7 BY NAME FROM summary;
 DROP TABLE summary;
 ALTER TABLE summary_7 RENAME TO summary;
+
+-- The launches of a study with what was declared before they ran: toolkit/study/declaration.py.
+CREATE TABLE study_run (
+    launch VARCHAR PRIMARY KEY,
+    study VARCHAR NOT NULL,
+    condition VARCHAR NOT NULL,
+    seed BIGINT NOT NULL,
+    arm VARCHAR NOT NULL,
+    digest VARCHAR NOT NULL,     -- of the declaration without its seeds
+    declaration JSON NOT NULL
+);
