@@ -55,7 +55,9 @@ class Declaration:
     def from_json(cls, data: Mapping[str, Any], where: object) -> Declaration:
         """The stored declaration. Raises RecipeError where it is damaged."""
         try:
-            values = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items()}
+            values: dict[str, Any] = {
+                name: tuple(value) if isinstance(value, list) else value for name, value in data.items()
+            }
             return cls(**values).checked(where)
         except TypeError as error:
             remedy = "export the summary of this seed again"
