@@ -26,13 +26,14 @@ from toolkit.commands.report import report
 from toolkit.commands.sets import delete, diff, pairs, sets, tag
 from toolkit.commands.several import merge, part_collect, part_out, part_select
 from toolkit.commands.status import status
+from toolkit.commands.study import study
 from toolkit.commands.track import log
 from toolkit.console import add, application
 
 COMMANDS: tuple[Callable[..., None], ...] = (demo, init, status)
 COMMANDS += (sets, pairs, diff, tag, delete, sql, query, lineage)
 COMMANDS += (import_, export, import_responses, import_scores, pair, overlap, filter_, doctor)
-COMMANDS += (rescore, judge_quality, judgement_examples, evaluate, leaderboard, diagnose, report, browse, log)
+COMMANDS += (rescore, judge_quality, judgement_examples, evaluate, leaderboard, diagnose, report, study, browse, log)
 COMMANDS += (export_model, push, push_model, pull, pull_model)
 COMMANDS += (merge, part_out, part_select, part_collect)
 app = application()

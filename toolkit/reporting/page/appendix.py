@@ -10,7 +10,7 @@ from toolkit.redaction import redact_mapping
 from toolkit.reporting.advice import evaluate_advice
 from toolkit.reporting.board.files import LEGEND, table_of
 from toolkit.reporting.board.leaderboard import Board, Row, heads, leaderboard
-from toolkit.reporting.page.parts import Asked, Scope, Section, ask, listed, quoted
+from toolkit.reporting.page.parts import Asked, Scope, Section, ask, flat, listed, quoted
 from toolkit.reporting.run_report import run_tables
 from toolkit.reporting.tables import Table
 
@@ -80,9 +80,9 @@ def _settings(launch: Mapping[str, Any], sql: str) -> list[Asked]:
     """The recipe, one line a field; the machine and versions of the newest launch."""
     recipe = redact_mapping(_read(launch["recipe"]))
     machine = {"commit": launch["commit_hash"] or "unknown", "started": str(launch["started"]), "launch": launch["id"]}
-    machine |= _flat(_read(launch["hardware"])) | _flat(_read(launch["versions"]))
+    machine |= flat(_read(launch["hardware"])) | flat(_read(launch["versions"]))
     return [
-        Asked(_pairs("Settings of the recipe", _flat(recipe)), source=sql),
+        Asked(_pairs("Settings of the recipe", flat(recipe)), source=sql),
         Asked(_pairs("Commit, machine and versions", machine), source=sql),
     ]
 
@@ -90,17 +90,6 @@ def _settings(launch: Mapping[str, Any], sql: str) -> list[Asked]:
 def _read(value: Any) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(value) if isinstance(value, str) else dict(value)
     return found
-
-
-def _flat(data: Mapping[str, Any], above: str = "") -> dict[str, str]:
-    """Dotted names and values as JSON, as --set takes them."""
-    made: dict[str, str] = {}
-    for key, value in data.items():
-        if isinstance(value, Mapping) and value:
-            made |= _flat(value, f"{above}{key}.")
-        else:
-            made[above + key] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return made
 
 
 def _pairs(title: str, values: Mapping[str, str]) -> Table:

@@ -1,4 +1,4 @@
-"""A run's page as one HTML file: it loads nothing, reads on a phone, and follows the reader's light or dark.
+"""A page as one HTML file: it loads nothing, reads on a phone, and follows the reader's light or dark.
 
 Every text is escaped, and its control characters are made visible: nothing that a model or a file said is markup here.
 """
@@ -11,45 +11,61 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from toolkit.reporting.page.charts import COLORS, svg
-from toolkit.reporting.page.parts import Asked, Curves, Example, Figure, Histogram, Page, Section, Side
+from toolkit.reporting.page.parts import (
+    Asked,
+    Curves,
+    Document,
+    Example,
+    Figure,
+    Histogram,
+    Opening,
+    Page,
+    Section,
+    Side,
+)
 from toolkit.reporting.tables import Table
 from toolkit.safe_text import one_line
 
 STYLE = Path(__file__).with_name("page.css")
-HOLDS = {True: "seen", False: "not seen", None: "cannot be told"}
 _NUMBER = re.compile(r"-|NaN|inf|-?[\d,]+(\.\d+)?(e[+-]?\d+)?%?")
 LONG = 40  # characters from which a cell may wrap
 
 
-def as_html(page: Page) -> str:
+def as_html(page: Page | Document) -> str:
     """The whole file."""
-    title = _text(f"Report of the run {page.run}")
-    links = "".join(f'<a href="#{_anchor(part.title)}">{_text(part.title)}</a>' for part in page.sections)
-    body = "".join(_section(part) for part in page.sections)
-    mark = f'<p class="made-up"><strong>{_text(page.made_up)}</strong></p>' if page.made_up else ""
+    document = page.document if isinstance(page, Page) else page
+    title = _text(document.title)
+    links = "".join(f'<a href="#{_anchor(part.title)}">{_text(part.title)}</a>' for part in document.sections)
+    body = "".join(_section(part) for part in document.sections)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>{title}</title><style>{STYLE.read_text(encoding='utf-8')}</style></head><body><main>"
-        f"<h1>{title}</h1>{mark}{_verdict(page)}{_facts(page)}<nav>{links}</nav>{body}</main></body></html>\n"
+        f"<h1>{title}</h1>{_marks(document)}{_opening(document.opening)}{_facts(document)}<nav>{links}</nav>{body}"
+        "</main></body></html>\n"
     )
 
 
-def _verdict(page: Page) -> str:
-    told = page.verdict
-    kind = told.verdict.replace(" ", "-")
-    findings = "".join(
-        f'<li><span class="what">{_text(one.name)}</span><span class="holds">{HOLDS[one.holds]}</span>'
-        f'<span class="said">{_text(sentence(one.said))}</span></li>'
-        for one in told.findings
+def _marks(document: Document) -> str:
+    """What must be read before anything else."""
+    made_up = f'<p class="made-up"><strong>{_text(document.made_up)}</strong></p>' if document.made_up else ""
+    marks = "".join(f"<li>{_text(mark)}</li>" for mark in document.marks)
+    return made_up + (f'<ul class="marks">{marks}</ul>' if marks else "")
+
+
+def _opening(opening: Opening) -> str:
+    rows = "".join(
+        f'<li><span class="what">{_text(name)}</span><span class="holds">{_text(holds)}</span>'
+        f'<span class="said">{_text(sentence(words))}</span></li>'
+        for name, holds, words in opening.rows
     )
     return (
-        f'<div class="verdict {_text(kind)}"><div class="word">{_text(told.verdict)}</div>'
-        f'<p class="headline">{_text(told.headline)}</p><ul class="findings">{findings}</ul></div>'
+        f'<div class="verdict {_text(opening.kind)}"><div class="word">{_text(opening.word)}</div>'
+        f'<p class="headline">{_text(opening.headline)}</p><ul class="findings">{rows}</ul></div>'
     )
 
 
-def _facts(page: Page) -> str:
+def _facts(page: Document) -> str:
     cells = "".join(f"<div><dt>{_text(name)}</dt><dd>{_text(value)}</dd></div>" for name, value in page.facts)
     return f'<dl class="facts">{cells}</dl>'
 
@@ -77,15 +93,17 @@ def _chart(chart: Curves | Histogram) -> str:
         return f'<div class="chart"><h4>{_text(chart.name)}</h4>{svg(chart)}</div>'
     note = f'<p class="note">{_text(chart.note)}</p>' if chart.note else ""
     kind = "chart paper" if chart.note else "chart"
+    note += f"<h4>{_text(chart.name)}</h4>" if chart.name else ""
     return f'<div class="{kind}">{note}{_key(chart)}<p class="unit">{_text(chart.y_name)}</p>{svg(chart)}</div>'
 
 
 def _key(chart: Curves) -> str:
-    """Which line is which."""
+    """Which line is which; thin lines have the color of their mean."""
     names = "".join(
         f'<span><svg viewBox="0 0 22 10" class="line {line.style} c{line.color % COLORS}"><polyline points="0,5 22,5"/>'
         f'<circle cx="11" cy="5" r="3"/></svg>{_text(line.name)}</span>'
         for line in chart.lines
+        if line.style != "thin"
     )
     floor = '<span><svg viewBox="0 0 22 10"><rect class="floor" width="22" height="10"/></svg>floor</span>'
     return f'<div class="key">{names}{floor if chart.band else ""}</div>'

@@ -1,4 +1,4 @@
-"""A run's page as Markdown: the same sentences, tables and SQL as the HTML page, without its charts.
+"""A page as Markdown: the same sentences, tables and SQL as the HTML page, without its charts.
 
 Texts of models and files stand in fences longer than any run of backticks in them; elsewhere markup is escaped.
 """
@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import re
 
-from toolkit.reporting.page.as_html import HOLDS, sentence
-from toolkit.reporting.page.parts import Asked, Example, Figure, Page, Section, Side
+from toolkit.reporting.page.as_html import sentence
+from toolkit.reporting.page.parts import Asked, Document, Example, Figure, Page, Section, Side
 from toolkit.safe_text import in_markdown, one_line
 
 
-def as_markdown(page: Page) -> str:
+def as_markdown(page: Page | Document) -> str:
     """The whole file."""
-    told = page.verdict
-    findings = [f"- **{_text(one.name)}** ({HOLDS[one.holds]}): {_text(sentence(one.said))}" for one in told.findings]
-    facts = [f"- {_text(name)}: {_text(value)}" for name, value in page.facts]
-    mark = [f"**{_text(page.made_up)}**"] if page.made_up else []
-    head = [f"# Report of the run {_text(page.run)}", *mark, f"**{_text(told.verdict)}.** {_text(told.headline)}"]
-    return "\n\n".join([*head, "\n".join(findings), "\n".join(facts), *map(_section, page.sections)]) + "\n"
+    document = page.document if isinstance(page, Page) else page
+    opening = document.opening
+    rows = [f"- **{_text(name)}** ({_text(holds)}): {_text(sentence(words))}" for name, holds, words in opening.rows]
+    facts = [f"- {_text(name)}: {_text(value)}" for name, value in document.facts]
+    made_up = [f"**{_text(document.made_up)}**"] if document.made_up else []
+    marks = ["\n".join(f"- **{_text(mark)}**" for mark in document.marks)] if document.marks else []
+    head = [f"# {_text(document.title)}", *made_up, *marks, f"**{_text(opening.word)}.** {_text(opening.headline)}"]
+    return "\n\n".join([*head, "\n".join(rows), "\n".join(facts), *map(_section, document.sections)]) + "\n"
 
 
 def _section(part: Section) -> str:

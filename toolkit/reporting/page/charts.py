@@ -52,10 +52,18 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
 def _curves(chart: Curves) -> str:
     frame = _frame(chart)
     parts = [_floor(chart.band, frame), _axes(chart, frame), *(_lost(x, frame) for x in chart.lost)]
-    for place, line in enumerate(chart.lines):
-        shift = 0.0 if chart.x_name == "step" else DODGE * (place - (len(chart.lines) - 1) / 2)
-        parts.append(_line(line, frame, shift))
+    parts += [_line(line, frame, shift) for line, shift in zip(chart.lines, _shifts(chart), strict=True)]
     return _whole(f"{chart.y_name} over {chart.x_name}", 250, "".join(parts))
+
+
+def _shifts(chart: Curves) -> list[float]:
+    """How far each line is moved to the right to keep whiskers apart; thin lines go with their mean."""
+    if chart.x_name == "step":
+        return [0.0] * len(chart.lines)
+    thick = [index for index, line in enumerate(chart.lines) if line.style != "thin"]
+    shifts = {index: DODGE * (rank - (len(thick) - 1) / 2) for rank, index in enumerate(thick)}
+    by_color = {chart.lines[index].color: shifts[index] for index in reversed(thick)}
+    return [shifts.get(index, by_color.get(line.color, 0.0)) for index, line in enumerate(chart.lines)]
 
 
 def _frame(chart: Curves) -> Frame:
@@ -113,8 +121,8 @@ def _floor(band: Sequence[Point], frame: Frame) -> str:
 def _line(line: Line, frame: Frame, shift: float) -> str:
     at = [(frame.across(point.x) + shift, frame.up(point.y), point) for point in line.points]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in at)
-    many = len(at) > 40
-    marks = "".join(_whisker(x, point, frame) + _mark(x, y, point, 1.5 if many else 3.6) for x, y, point in at)
+    small = len(at) > 40 or line.style == "thin"
+    marks = "".join(_whisker(x, point, frame) + _mark(x, y, point, 1.5 if small else 3.6) for x, y, point in at)
     return f'<g class="line {line.style} c{line.color % COLORS}"><polyline points="{path}"/>{marks}</g>'
 
 

@@ -1,4 +1,6 @@
-"""What a run's page is made of: a small tree of records that the renderers walk (as_html.py, as_markdown.py).
+"""What a page is made of: a small tree of records that the renderers walk (as_html.py, as_markdown.py).
+
+A run's page is a `Page`; the renderers take any `Document`, of which a page is one kind.
 
 A number stands on the page as a cell of an `Asked`, beside the SQL that gives it again; a chart draws some of them.
 Texts are plain: escaping is the renderers' work.
@@ -6,6 +8,7 @@ Texts are plain: escaping is the renderers' work.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -14,7 +17,8 @@ from toolkit.diagnostics.collapse import Verdict
 from toolkit.reporting.tables import Table, table
 from toolkit.store.database import Store
 
-Style = Literal["own", "aside", "other", "published"]
+Style = Literal["own", "aside", "other", "published", "thin"]
+HOLDS = {True: "seen", False: "not seen", None: "cannot be told"}
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,8 @@ class Point:
 class Line:
     """Points in the order of x. color: its place in the palette, the same in every chart of a page.
 
-    style: "own" (the run's), "aside" (the run's, of a temporary model), "other" (a baseline's), "published".
+    style: "own" (the run's), "aside" (the run's, of a temporary model), "other" (a baseline's), "published", "thin"
+    (one of several that another line of its color is the mean of; not in the legend).
     """
 
     name: str
@@ -43,7 +48,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Curves:
-    """Lines over a whole-numbered x. band: the floor as a point with low and high for each x; lost: x of NaN values."""
+    """Lines over a whole-numbered x. band: the floor as a point with low and high for each x; lost: x of NaN values.
+
+    name: a heading above the chart, or "".
+    """
 
     x_name: str
     y_name: str
@@ -52,6 +60,7 @@ class Curves:
     zero: bool = False
     lost: tuple[float, ...] = ()
     note: str = ""
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -128,6 +137,32 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Opening:
+    """The answer at the top of a page: a word, a sentence, and below it what was looked at.
+
+    kind: the word as a CSS class. rows: of each, its name, whether it holds, and a sentence.
+    """
+
+    kind: str
+    word: str
+    headline: str
+    rows: tuple[tuple[str, str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Document:
+    """A whole page. facts: name and value, shown at its head. made_up: a sentence above all, or "". marks: further
+    sentences that must be read first."""
+
+    title: str
+    opening: Opening
+    facts: tuple[tuple[str, str], ...]
+    sections: tuple[Section, ...]
+    made_up: str = ""
+    marks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Page:
     """A run's report. facts: name and value, shown at its head. made_up: a sentence above all, or ""."""
 
@@ -136,6 +171,14 @@ class Page:
     facts: tuple[tuple[str, str], ...]
     sections: tuple[Section, ...]
     made_up: str = ""
+
+    @property
+    def document(self) -> Document:
+        """The page as the renderers take it."""
+        findings = tuple((each.name, HOLDS[each.holds], each.said) for each in self.verdict.findings)
+        kind = self.verdict.verdict.replace(" ", "-")
+        opening = Opening(kind, self.verdict.verdict, self.verdict.headline, findings)
+        return Document(f"Report of the run {self.run}", opening, self.facts, self.sections, self.made_up)
 
 
 @dataclass(frozen=True)
@@ -171,6 +214,17 @@ def ask(store: Store, title: str, sql: str) -> Answer:
     made = table(title, rows)
     cells = tuple(tuple("NaN" if cell == "nan" else cell for cell in row) for row in made.rows)
     return Answer(Asked(replace(made, rows=cells), sql.strip()), rows)
+
+
+def flat(data: Mapping[str, Any], above: str = "") -> dict[str, str]:
+    """Dotted names and values as JSON, as --set takes them."""
+    values: dict[str, str] = {}
+    for key, value in data.items():
+        if isinstance(value, Mapping) and value:
+            values |= flat(value, f"{above}{key}.")
+        else:
+            values[above + key] = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return values
 
 
 def quoted(text: str) -> str:
