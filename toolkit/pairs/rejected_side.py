@@ -6,7 +6,9 @@
 
 The candidates of a prompt are those that `worst` picks from: the scored answers of all pools of the rejected side. Mean
 and sd are of their scores together; sd is the population sd (divided by n). An earlier pool keeps a tie in distance;
-inside a pool `Pairs.ties` decides. No score of five or fewer lies below mean - 2 sd, so there the minimum is picked.
+inside a pool `Pairs.ties` decides. With ten candidates or fewer the lowest score always wins: the mean of any two of n
+scores lies at most sqrt((n - 2) / 2) sd below the mean, so the midpoint of the lowest and the next never lies below the
+target. The arm differs from Algorithm 1 only where K is large.
 
 The random draw depends on the recipe's seed, the prompt and the number of candidates alone. It takes a position, pools
 in their order and answers by draw: no score, text or order of rows moves it, and a resumed run draws alike.
