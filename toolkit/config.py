@@ -251,15 +251,32 @@ class Judge(Section):
 
 
 class Pairs(Section):
-    """Selection. Between pools the earlier pool keeps a tie, as Algorithm 1 says; `ties` decides inside one."""
+    """Selection. Between pools the earlier pool keeps a tie, as Algorithm 1 says; `ties` decides inside one.
+
+    rejected: "worst" is Algorithm 1; "mean_minus_2sd" and "random" pick from the same candidates, as arms of a study
+    (pairs/rejected_side.py). A pair still needs a strictly higher chosen score. So the three rules are offered equally
+    many prompts, but their yields can differ; reports give the yield of each set.
+    """
 
     ties: Literal["first", "shortest", "longest"] = "first"
     length_control: float | None = Field(
         None, ge=0, lt=0.5, description="rho of Meta-Rewarding: chosen is the shortest near the best score; unset, none"
     )
+    rejected: Literal["worst", "mean_minus_2sd", "random"] = Field(
+        "worst",
+        description="the rejected answer: the lowest score (Algorithm 1), the score nearest to mean - 2 sd of the "
+        "prompt's candidates (population sd), or a random candidate by the recipe's `seed`",
+    )
     max_tied: float = Field(
         0.9, ge=0, le=1, description="above this share of prompts without a strict order the run stops"
     )
+
+    @model_validator(mode="after")
+    def fits(self) -> Pairs:
+        """Length control changes the lowest score's rule alone."""
+        if self.length_control is not None and self.rejected != "worst":
+            raise ValueError(f"pairs.length_control needs pairs.rejected = 'worst', not {self.rejected!r}")
+        return self
 
 
 class Gate(Section):

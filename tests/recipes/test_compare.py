@@ -169,6 +169,37 @@ def test_one_recipe_under_two_names_differs_only_by_its_table(write: Callable[..
         assert store.named("law") == []
 
 
+def test_the_chosen_side_by_sft_and_the_rules_of_the_rejected_side_are_arms_beside_temporal(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
+    sft = {"batch_size": 4, "small_sets": "shrink", "max_length": 2048, "epochs": 1}
+    arms: dict[str, dict[str, Any]] = {
+        "temporal": {"iterations": 1},
+        "chosen_sft": {"recipe": "rejection_sampling_sft", "iterations": 2, "sft": sft},
+        "sweet_spot": {"recipe": "temporal", "iterations": 1, "pairs": {"rejected": "mean_minus_2sd"}},
+        "random_rejected": {"recipe": "temporal", "iterations": 1, "pairs": {"rejected": "random"}},
+    }
+    comparison, store = load_comparison(write(equal="trainings", **arms)), tmp_path / "s.duckdb"
+    budgets = {entry.name: budget(entry, planned(entry, store)) for entry in comparison.entries}
+    check_equal(comparison, budgets)
+    assert {name: counts["trainings"] for name, counts in budgets.items()} == dict.fromkeys(arms, 2)
+    report = compare(comparison, store).read_text()
+    assert all(name in report for name in arms)
+    with Store(store, read_only=True) as opened:
+        launches = [row["id"] for row in opened.query("SELECT id FROM launch ORDER BY started")]
+        totals = opened.named("compare_totals", launches=",".join(launches))
+        kinds = opened.query(
+            "SELECT count(*) FILTER (pair_set IS NOT NULL) AS dpo, "
+            "count(*) FILTER (demonstration_set IS NOT NULL) AS sft FROM training WHERE launch = ?",
+            [launches[1]],
+        )
+        law = opened.named("law")
+    assert [(row["recipe"], row["trainings"]) for row in totals] == [(name, 2) for name in arms]
+    assert totals[1]["answers shared"] >= 18, "M_0's own answers were temporal's"
+    assert kinds == [{"dpo": 0, "sft": 2}]
+    assert law and all(row["violation"].startswith("not checked: ") for row in law)
+
+
 def test_unequal_budgets_are_refused_with_their_counts_before_anything_runs(
     write: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -22,7 +22,11 @@ def declared(seeds: Sequence[int] = range(1, 9), **changes: Any) -> Declaration:
 
 
 def summary(
-    declaration: Declaration, condition: str, seed: int, new: Mapping[str, tuple[float | None, float | None]], **more: Any
+    declaration: Declaration,
+    condition: str,
+    seed: int,
+    new: Mapping[str, tuple[float | None, float | None]],
+    **more: Any,
 ) -> Summary:
     """One seed. new: of each metric M_0's value and that after 4 trainings; the old arm has CONTROL's."""
     arms = {"new": new, "old": {metric: CONTROL.get(metric, pair) for metric, pair in new.items()}}

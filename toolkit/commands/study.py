@@ -25,7 +25,7 @@ def study(
 
 
 def _study(folders: Sequence[Path], out: Path | None, *, dry_run: bool, as_json: bool) -> None:
-    from toolkit.study.page import endpoint_table, study_paths, write_study
+    from toolkit.study.page import report_lines, study_paths, write_study
     from toolkit.study.results import results
     from toolkit.study.summary import read_summaries
 
@@ -36,18 +36,9 @@ def _study(folders: Sequence[Path], out: Path | None, *, dry_run: bool, as_json:
         paths = study_paths(computed.declaration.study, folder)
         say(would_write(paths), {"would_write": [str(path) for path in paths]}, as_json=as_json)
         return
-    written = [str(path) for path in write_study(summaries, folder)]
-    claim = computed.claim
-    table = endpoint_table(computed).text().split("\n") if computed.endpoints else []
-    words = [
-        f"{claim.word}: {claim.sentence}",
-        *(f"because: {reason}" for reason in claim.reasons),
-        *(f"note: {mark}" for mark in computed.marks),
-        *table,
-        *(f"written: {path}" for path in written),
-    ]
+    written, claim = write_study(summaries, folder), computed.claim
     row = {
         "study": computed.declaration.study, "claim": claim.word, "answer": claim.sentence,
-        "reasons": claim.reasons, "marks": computed.marks, "written": written,
+        "reasons": claim.reasons, "marks": computed.marks, "written": [str(path) for path in written],
     }  # fmt: skip
-    say(words, row, as_json=as_json)
+    say(report_lines(computed, written), row, as_json=as_json)

@@ -46,8 +46,9 @@ class Pool:
     """The scored answers of one model to a part of prompts, by prompt id, in draw order.
 
     A prompt is barred where an answer has no score and the recipe says `judge.unreadable = "drop_prompt"`.
-    `ties` is the recipe's rule inside the pool, `rho` its length control; a planned pool has no scores yet, and `asked`
-    tells what they will be scores of.
+    `ties` is the recipe's rule inside the pool, `rho` its length control, `rejected` its rule for the rejected side,
+    and `seed` its seed, by which the rule "random" draws. A planned pool has no scores yet, and `asked` tells what they
+    will be scores of.
     """
 
     judge: str
@@ -57,6 +58,8 @@ class Pool:
     planned: bool = False
     rho: float | None = None
     asked: str = ""
+    rejected: str = "worst"
+    seed: int = 0
 
 
 def judge(lab: Lab, model: Model, responses: Sequence[Response]) -> Pool:
@@ -73,7 +76,9 @@ def judge(lab: Lab, model: Model, responses: Sequence[Response]) -> Pool:
     barred = frozenset(unscored if settings.unreadable == "drop_prompt" else ())
     rules = lab.recipe.pairs
     digest = _digest(lab, selecting) if lab.planning else ""
-    return Pool(model.id, candidates, barred, rules.ties, planned, rules.length_control, digest)
+    return Pool(
+        model.id, candidates, barred, rules.ties, planned, rules.length_control, digest, rules.rejected, lab.recipe.seed
+    )
 
 
 def verdicts(lab: Lab, settings: Judge, model: Model, responses: Sequence[Response], step: Step) -> list[Judgment]:

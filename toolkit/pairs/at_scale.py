@@ -11,9 +11,10 @@ round(x, 9) takes an exact half away from zero and Python's to even, so the roun
 
 It works in slices of prompts, so that memory holds the scores of about SLICE answers, however many there are.
 
-Left out, for `pair()`: `pairs.ties` other than "first", `judge.unreadable = "drop_prompt"`, the stop rule. Two known
-ways to differ: the mean of three or more verdicts that are no whole numbers may be one billionth off, where their sum
-lies within the last bit of a half; and a mean in (-5e-10, 0) is 0.0 here and -0.0 there.
+Left out, for `pair()`: `pairs.rejected` other than "worst", which is refused; `pairs.ties` other than "first",
+`judge.unreadable = "drop_prompt"`, the stop rule. Two known ways to differ: the mean of three or more verdicts that are
+no whole numbers may be one billionth off, where their sum lies within the last bit of a half; and a mean in (-5e-10, 0)
+is 0.0 here and -0.0 there.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from toolkit.errors import InputError
+from toolkit.errors import InputError, RecipeError
 from toolkit.identity import canonical
 from toolkit.pairs.versions import Version, commit
 from toolkit.records import PairSet, Role
@@ -52,6 +53,10 @@ parted AS (
     SELECT *, t >> bits AS whole, (t & ((1::HUGEINT << bits) - 1)) - (1::HUGEINT << (bits - 1)) AS over FROM wide
 )
 SELECT place, (sign(m) * (whole + (over > 0 OR (over = 0 AND whole & 1 = 1))::INT))::BIGINT AS nanos, twice FROM parted
+"""
+_RULES = """
+SELECT DISTINCT coalesce(l.recipe->'pairs'->>'rejected', 'worst') AS rejected
+FROM step s JOIN launch l ON l.id = s.launch WHERE s.stage = 'judge' AND s.subject = $judge ORDER BY rejected
 """
 _EMPTY = """
 CREATE OR REPLACE TEMP TABLE picked (
@@ -169,7 +174,16 @@ def _pick(store: Store, asked: Selection) -> None:
 
 
 def check(store: Store, asked: Selection) -> None:
-    """Refuse what has no one scale or order: missing pools, scores out of range, two recipes' answers or verdicts."""
+    """Refuse what has no one scale or order: missing pools, scores out of range, two recipes' answers or verdicts.
+
+    Raises RecipeError where every run that this judge scored for has another rule than Algorithm 1's.
+    """
+    rules = [row["rejected"] for row in store.query(_RULES, {"judge": asked.judge})]
+    if rules and "worst" not in rules:
+        raise RecipeError(
+            f"pairs.rejected = {rules[0]!r} in the recipe of these verdicts: SQL selects by 'worst' alone",
+            remedy=REMEDY,
+        )
     if not asked.pools["present"] or not asked.pools["past"]:
         raise InputError("no model for the present or the past", where="models", remedy="name both by their ids")
     scales = (

@@ -3,7 +3,8 @@
 The best of several answers scores above the worst of them even where scores are noise, and the more answers stand to
 choose from, the wider is that gap. So each set of pairs is compared with permutations: the scores of the answers to a
 prompt are dealt out anew to its pools (present, past, future), each pool keeps its number of answers, and the same
-rule selects again. A gap equal to its chance value says nothing about the roles.
+rules select again, those of `Pairs` for the rejected side included. A gap equal to its chance value says nothing about
+the roles.
 
     gap               mean score difference over the pairs that were made
     gap_all           the same over every prompt with scores on both sides; a tie counts as 0
@@ -13,7 +14,8 @@ rule selects again. A gap equal to its chance value says nothing about the roles
     p_future, p_past  two-sided, of the share of chosen answers by the future, of rejected ones by the past
 
 p-values are Monte Carlo: (1 + permutations at least as far) / (1 + permutations). Where all answers come from one pool
-there is nothing to permute: the chance value is the gap itself, and no p-value exists.
+no p-value exists, and the chance value is the gap itself. A random rejected answer (`Pairs.rejected`) is the exception:
+its position stays when the scores are dealt out, so the gap has a chance value there too.
 
 Left out: differences between prompts, and the judge, who is taken as given: a judge who prefers the future's style for
 no reason gives a low p_roles too.
@@ -25,9 +27,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from toolkit.errors import InputError
-from toolkit.identity import content_id
-from toolkit.judgments.judge import SCORE_DIGITS, Pool, Scored
+from toolkit.identity import Json, content_id
+from toolkit.judgments.judge import Pool
+from toolkit.pairs.deals import Block, Side, blocks_of, deal, select
 from toolkit.pairs.picks import Picks
 from toolkit.store.database import Store
 
@@ -66,21 +68,11 @@ class SelectionStats:
 
 
 @dataclass(frozen=True)
-class _Block:
-    """Prompts with equally many answers in each pool. scores, lengths: prompts x answers, pool after pool."""
-
-    scores: Any
-    lengths: Any
-    pool: Any  # of each answer, its number
-
-
-@dataclass(frozen=True)
 class _Rule:
-    """The pools each side selects from, in the order in which an earlier one keeps a tie; rho: length control."""
+    """How each side selects, and the pools whose shares are counted."""
 
-    chosen: tuple[int, ...]
-    rejected: tuple[int, ...]
-    rho: float | None
+    chosen: Side
+    rejected: Side
     future: int | None
     past: int | None
 
@@ -91,13 +83,13 @@ def measure(chosen: Picks, rejected: Picks) -> SelectionStats:
     pools = _distinct((*chosen.pools, *rejected.pools))
     used = [p for p in prompts if _has_scores(chosen, p) and _has_scores(rejected, p)]
     sides = [[place for place, pool in enumerate(pools) if _holds(picks, pool)] for picks in (chosen, rejected)]
-    content = content_id("selection", [sides, pools[0].rho if pools else None, *(_rows(pool, used) for pool in pools)])
+    content = content_id("selection", [sides, _settings(pools), *(_rows(pool, used) for pool in pools)])
     if not chosen.pools or not rejected.pools or not used:
         pairs = sum(_is_pair(chosen, rejected, prompt) for prompt in prompts)
         reason = "a side has no scores" if not chosen.pools or not rejected.pools else "no prompt has scores"
         return SelectionStats(content, len(prompts), 0, pairs, reason=reason)
     rule = _rule(pools, chosen, rejected)
-    return _compared(_blocks(pools, used), rule, SelectionStats(content, len(prompts), len(used), 0))
+    return _compared(blocks_of(pools, used), rule, SelectionStats(content, len(prompts), len(used), 0))
 
 
 def store_selection(store: Store, pair_set: str, chosen: Picks, rejected: Picks, launch: str) -> SelectionStats:
@@ -109,19 +101,22 @@ def store_selection(store: Store, pair_set: str, chosen: Picks, rejected: Picks,
     return stats
 
 
-def _compared(blocks: Sequence[_Block], rule: _Rule, selection: SelectionStats) -> SelectionStats:
+def _compared(blocks: Sequence[Block], rule: _Rule, selection: SelectionStats) -> SelectionStats:
     import numpy as np
 
     seen = _Totals.of(blocks, rule)
     roles = len({int(pool) for block in blocks for pool in block.pool})
-    count = _permutations(sum(block.scores.size for block in blocks)) if roles > 1 else 0
+    several = roles > 1
+    count = (
+        _permutations(sum(block.scores.size for block in blocks)) if several or rule.rejected.rule == "random" else 0
+    )
     generator = np.random.default_rng(selection.seed)
-    dealt = [_Totals.of([_dealt(block, generator) for block in blocks], rule) for _ in range(count)] or [seen]
+    dealt = [_Totals.of([deal(block, generator) for block in blocks], rule) for _ in range(count)] or [seen]
     columns = {name: np.array([getattr(one, name) for one in dealt]) for name in ("gap", "gap_all", "future", "past")}
     chance = {name: _mean(values) for name, values in columns.items()}
-    several = count > 0
     with_future, with_past = rule.future is not None, rule.past is not None
     spread = np.array([one.roles for one in dealt])
+    what = "no p-value exists" if count else "the gap is what any scores of this spread give"
     return SelectionStats(
         selection.content, selection.prompts, selection.scored, seen.pairs,
         gap=_number(seen.gap), gap_all=seen.gap_all, gap_chance=chance["gap"], gap_all_chance=chance["gap_all"],
@@ -131,7 +126,7 @@ def _compared(blocks: Sequence[_Block], rule: _Rule, selection: SelectionStats) 
         past=_number(seen.past) if with_past else None, past_chance=chance["past"] if with_past else None,
         p_past=_two_sided(columns["past"], seen.past) if several and with_past else None,
         permutations=count, seed=selection.seed,
-        reason="" if several else "all answers come from one pool: the gap is what any scores of this spread give",
+        reason="" if several else f"all answers come from one pool: {what}",
     )  # fmt: skip
 
 
@@ -147,13 +142,13 @@ class _Totals:
     roles: float
 
     @classmethod
-    def of(cls, blocks: Sequence[_Block], rule: _Rule) -> _Totals:
+    def of(cls, blocks: Sequence[Block], rule: _Rule) -> _Totals:
         import numpy as np
 
         gaps, futures, pasts = [], [], []
         for block in blocks:
-            high, high_pool = _select(block, rule.chosen, rule.rho, 1)
-            low, low_pool = _select(block, rule.rejected, rule.rho, -1)
+            high, high_pool = select(block, rule.chosen)
+            low, low_pool = select(block, rule.rejected)
             gaps.append(high - low)
             futures.append(high_pool == rule.future)
             pasts.append(low_pool == rule.past)
@@ -167,23 +162,7 @@ class _Totals:
         return cls(pairs, float(gap[made].mean()), whole, future, past, _spread(blocks))
 
 
-def _select(block: _Block, pools: tuple[int, ...], rho: float | None, sign: int) -> tuple[Any, Any]:
-    """The selected score and its pool, a prompt each. sign: 1 for the highest, -1 for the lowest."""
-    import numpy as np
-
-    columns = np.concatenate([np.flatnonzero(block.pool == pool) for pool in pools])
-    scores = sign * block.scores[:, columns]
-    if rho is None:
-        place = scores.argmax(axis=1)  # the first of equal ones: an earlier pool keeps a tie
-    else:
-        high, low = scores.max(axis=1, keepdims=True), scores.min(axis=1, keepdims=True)
-        near = scores >= np.round((1 - rho) * high + rho * low, SCORE_DIGITS)
-        lengths = sign * block.lengths[:, columns]
-        place = np.where(near, lengths, np.inf).argmin(axis=1)
-    return sign * scores[np.arange(len(scores)), place], block.pool[columns[place]]
-
-
-def _spread(blocks: Sequence[_Block]) -> float:
+def _spread(blocks: Sequence[Block]) -> float:
     """How far the pools' scores lie from the mean of their prompts, in variances under permutation, summed."""
     import numpy as np
 
@@ -200,46 +179,23 @@ def _spread(blocks: Sequence[_Block]) -> float:
     return sum(above[pool] ** 2 / variance[pool] for pool in above if variance[pool] > _EQUAL)
 
 
-def _dealt(block: _Block, generator: Any) -> _Block:
-    """The answers to each prompt in a random order, so that each pool gets as many as it had."""
-    import numpy as np
-
-    order = generator.random(block.scores.shape).argsort(axis=1)
-    return _Block(
-        np.take_along_axis(block.scores, order, axis=1), np.take_along_axis(block.lengths, order, axis=1), block.pool
-    )
-
-
-def _blocks(pools: Sequence[Pool], prompts: Sequence[str]) -> list[_Block]:
-    """The answers of all pools, prompts with equal numbers of answers together."""
-    import numpy as np
-
-    rows: dict[tuple[int, ...], list[list[Scored]]] = {}
-    for prompt in sorted(prompts):
-        answers = [_in_order(pool.candidates.get(prompt, ())) for pool in pools]
-        rows.setdefault(tuple(map(len, answers)), []).append([answer for one in answers for answer in one])
-    blocks = []
-    for sizes, answers in sorted(rows.items()):
-        scores = np.array([[answer.score for answer in row] for row in answers], dtype=float)
-        if not np.isfinite(scores).all():
-            raise InputError("a score that is not finite", where="selection", remedy="judge these answers again")
-        lengths = np.array([[len(answer.response.text or "") for answer in row] for row in answers], dtype=float)
-        blocks.append(_Block(scores, lengths, np.repeat(np.arange(len(sizes)), sizes)))
-    return blocks
-
-
-def _in_order(candidates: Sequence[Scored]) -> list[Scored]:
-    """Answers of a pool in an order that the stored rows always give."""
-    return sorted(candidates, key=lambda scored: (scored.response.draw, scored.response.id))
-
-
 def _rule(pools: Sequence[Pool], chosen: Picks, rejected: Picks) -> _Rule:
     number = {id(pool): place for place, pool in enumerate(pools)}
     roles = [_role(pool) for pool in pools]
     sides = [tuple(dict.fromkeys(number[id(pool)] for pool in picks.pools)) for picks in (chosen, rejected)]
     future = next((place for place in sides[0] if roles[place] == "future"), None)
     past = next((place for place in sides[1] if roles[place] == "past"), None)
-    return _Rule(sides[0], sides[1], pools[0].rho, future, past)
+    first = pools[0]
+    chosen_side = Side(sides[0], "best", first.rho, first.ties)
+    return _Rule(chosen_side, Side(sides[1], first.rejected, first.rho, first.ties), future, past)
+
+
+def _settings(pools: Sequence[Pool]) -> Json:
+    """The rules by which the sides were selected, as far as they decide the chance value."""
+    if not pools:
+        return None
+    first = pools[0]
+    return first.rho if first.rejected == "worst" else [first.rejected, first.ties, first.seed]
 
 
 def _role(pool: Pool) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from toolkit.judgments.judge import Pool, Scored
@@ -29,3 +29,16 @@ class Picks:
     planned: bool
     asked: str = ""
     pools: tuple[Pool, ...] = ()  # that the answers were selected from; none for labels
+
+
+def in_tie_order(candidates: Sequence[Scored], ties: str) -> Sequence[Scored]:
+    """Candidates so ordered that the first of equal score is the one the rule wants."""
+    if ties == "first":
+        return candidates
+    sign = 1 if ties == "shortest" else -1
+    return sorted(candidates, key=lambda scored: sign * len(scored.response.text or ""))
+
+
+def in_draw_order(candidates: Sequence[Scored]) -> list[Scored]:
+    """Answers of a pool in an order that the stored rows always give."""
+    return sorted(candidates, key=lambda scored: (scored.response.draw, scored.response.id))

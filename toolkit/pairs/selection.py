@@ -5,7 +5,8 @@
 
 The paper's r_i, r_0, r_f are the pools now, then, soon. An earlier pool keeps a tie. Inside a pool the paper
 says nothing about ties: `Pairs.ties` does. Answers without a score are no candidates. With `Pairs.length_control`
-both take length into account (length_control.py).
+both take length into account (length_control.py). `Pairs.rejected` puts another rule in worst's place
+(rejected_side.py).
 """
 
 from __future__ import annotations
@@ -13,23 +14,30 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from toolkit.errors import InputError
-from toolkit.identity import content_id
+from toolkit.identity import Json, content_id
 from toolkit.judgments.judge import Pool, Scored
 from toolkit.pairs.length_control import longest_near, shortest_near
-from toolkit.pairs.picks import Picks, Unscored
+from toolkit.pairs.picks import Picks, Unscored, in_tie_order
+from toolkit.pairs.rejected_side import RULES
 from toolkit.records import Drop, Pair, pair_content
 
 
 def best(*pools: Pool) -> Picks:
     """The highest-scored answer to each prompt, or the shortest near it; an earlier pool keeps a tie."""
-    high = _pick(pools, lambda score: score)
-    return high if pools[0].rho is None else shortest_near(high, _pick(pools, lambda score: -score), pools)
+    high = _first(pools, 1)
+    return high if pools[0].rho is None else shortest_near(high, _first(pools, -1), pools)
 
 
 def worst(*pools: Pool) -> Picks:
-    """The lowest-scored answer to each prompt, or the longest near it; an earlier pool keeps a tie."""
-    low = _pick(pools, lambda score: -score)
-    return low if pools[0].rho is None else longest_near(low, _pick(pools, lambda score: score), pools)
+    """The rejected answer to each prompt: the lowest-scored, the longest near it, or as `Pairs.rejected` says.
+
+    An earlier pool keeps a tie.
+    """
+    rule = pools[0].rejected
+    if rule in RULES:
+        return _pick(pools, RULES[rule], [rule, pools[0].seed])
+    low = _first(pools, -1)
+    return low if pools[0].rho is None else longest_near(low, _first(pools, 1), pools)
 
 
 def pair_up(chosen: Picks, rejected: Picks) -> tuple[list[Pair], list[Drop]]:
@@ -61,36 +69,28 @@ def pair_up(chosen: Picks, rejected: Picks) -> tuple[list[Pair], list[Drop]]:
     return pairs, drops
 
 
-def _pick(pools: Sequence[Pool], rank: Callable[[float], float]) -> Picks:
+def _first(pools: Sequence[Pool], sign: int) -> Picks:
+    """sign: 1 picks the highest score, -1 the lowest."""
+
+    def pick(pools: Sequence[Pool], prompt: str) -> Scored | None:
+        answers = (a for pool in pools for a in in_tie_order(pool.candidates.get(prompt, ()), pool.ties))
+        return max(answers, key=lambda answer: sign * answer.score, default=None)
+
+    return _pick(pools, pick, [float(sign)])
+
+
+def _pick(pools: Sequence[Pool], pick: Callable[[Sequence[Pool], str], Scored | None], rule: Sequence[Json]) -> Picks:
+    """The pick of each prompt that no pool bars. rule: what the plan's digest names it by."""
     judges = {pool.judge for pool in pools}
     if len(judges) != 1:
         raise InputError(
             f"pools scored by {len(judges)} judges are no common scale", remedy="score them with one judge"
         )
     prompts = dict.fromkeys(prompt for pool in pools for prompt in pool.candidates)
-    by_prompt = {prompt: _pick_one(prompt, pools, rank) for prompt in prompts}
-    # rank(1.0) is 1 for the best and -1 for the worst
-    asked = content_id("picks", [rank(1.0), *(pool.asked for pool in pools)])
-    return Picks(judges.pop(), by_prompt, any(pool.planned for pool in pools), asked, tuple(pools))
-
-
-def _pick_one(prompt: str, pools: Sequence[Pool], rank: Callable[[float], float]) -> Scored | None:
-    winner: Scored | None = None
-    for pool in pools:
-        if prompt in pool.barred:
-            return None
-        for candidate in _in_tie_order(pool.candidates.get(prompt, ()), pool.ties):
-            if winner is None or rank(candidate.score) > rank(winner.score):
-                winner = candidate
-    return winner
-
-
-def _in_tie_order(candidates: Sequence[Scored], ties: str) -> Sequence[Scored]:
-    """Candidates so ordered that the first of equal score is the one the rule wants."""
-    if ties == "first":
-        return candidates
-    sign = 1 if ties == "shortest" else -1
-    return sorted(candidates, key=lambda scored: sign * len(scored.response.text or ""))
+    barred = {prompt for pool in pools for prompt in pool.barred}
+    by_prompt = {prompt: None if prompt in barred else pick(pools, prompt) for prompt in prompts}
+    digest = content_id("picks", [*rule, *(pool.asked for pool in pools)])
+    return Picks(judges.pop(), by_prompt, any(pool.planned for pool in pools), digest, tuple(pools))
 
 
 def _pair(prompt: str, high: Scored | Unscored, low: Scored | Unscored, judge: str | None) -> Pair:

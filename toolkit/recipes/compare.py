@@ -31,7 +31,8 @@ from toolkit.reporting.run_report import write_report
 from toolkit.store.database import Store
 from toolkit.store.serving import DEFAULT
 from toolkit.study.measure import measure_arm
-from toolkit.study.page import answer_text, write_study
+from toolkit.study.page import report_lines, write_study
+from toolkit.study.results import results
 from toolkit.study.runs import changed_declarations, declare, finished, summarize
 from toolkit.study.summary import Value, read_summaries, write_summary
 from toolkit.trust.consent import TrustOption
@@ -75,7 +76,7 @@ def _study(comparison: Comparison, held: Store, store: Path, reports: Path, as_j
     summaries = read_summaries([folder])
     paths = write_study(summaries, reports)
     if not as_json:
-        print(answer_text(summaries), *(f"report:  {path}" for path in paths), sep="\n")
+        print("", *report_lines(results(summaries), paths), sep="\n")
     return paths[0]
 
 

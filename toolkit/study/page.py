@@ -55,6 +55,18 @@ def write_study(summaries: Sequence[Summary], folder: Path) -> list[Path]:
     return write_files(folder, dict(zip(names, texts, strict=True)))
 
 
+def report_lines(computed: StudyResults, paths: Sequence[Path]) -> list[str]:
+    """The answer with its reasons, the marks, the endpoints and what was written, for a terminal."""
+    claim = computed.claim
+    return [
+        f"{claim.word}: {claim.sentence}",
+        *(f"because: {reason}" for reason in claim.reasons),
+        *(f"note: {mark}" for mark in computed.marks),
+        *(endpoint_table(computed).text().split("\n") if computed.endpoints else []),
+        *(f"written: {path}" for path in paths),
+    ]
+
+
 def study_paths(study: str, folder: Path) -> list[Path]:
     """Where `write_study` writes."""
     return [*(folder / f"{file_stem(study)}{suffix}" for suffix in SUFFIXES), folder / file_name(study)]

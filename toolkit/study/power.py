@@ -13,7 +13,7 @@ from itertools import product
 from typing import Any
 
 from toolkit.evaluation.statistics import EXACT, SEED
-from toolkit.study.declaration import ALPHA
+from toolkit.study.declaration import ALPHA, Declaration
 
 DRAWS = 4000  # simulated studies; the standard error of a power of 0.8 is 0.006
 LARGEST = 20.0  # standard deviations; a larger effect is not looked for
@@ -51,6 +51,27 @@ def detectable(seeds: int, tests: int, alpha: float = ALPHA, power: float = 0.8)
     if seeds < 2 or least_p(seeds) * tests >= alpha:
         return None
     return _bisect(_Flips(seeds, alpha / tests).power if seeds <= EXACT else _t_power(seeds, alpha / tests), power)
+
+
+def power_text(declaration: Declaration) -> str:
+    """For a plan: the declared tests, their least p, and the effect that they detect or the seeds that they need."""
+    seeds, tests = len(declaration.seeds), len(declaration.endpoints)
+    if not tests:
+        return "no tests were declared: the report will describe, and claim nothing"
+    family = f"{declaration.treatment} minus {declaration.control} in {', '.join(declaration.endpoints)}"
+    lines = [f"declared: {family}; exact sign flips over seeds, p corrected for {tests} (Holm) in each condition"]
+    effect = detectable(seeds, tests)
+    if effect is None:
+        lines.append(
+            f"{seeds} seeds cannot reach p < {ALPHA:g}: the least corrected p is {min(1, tests * least_p(seeds)):.3g}; "
+            f"{least_seeds(tests)} seeds can"
+        )
+    else:
+        lines.append(
+            f"with {seeds} seeds the least corrected p is {min(1, tests * least_p(seeds)):.3g}; detectable with 80 % "
+            f"power: a mean difference of {effect:.2f} standard deviations over seeds"
+        )
+    return "\n".join(lines)
 
 
 class _Flips:

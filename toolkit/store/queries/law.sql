@@ -1,4 +1,5 @@
 -- Every violation of what the recipes promise, in the pair sets and demonstrations of every launch; no rows means none.
+-- Sets whose rejected side has another rule than Algorithm 1 (pairs.rejected) are listed as not checked for that rule.
 WITH rule(name, chosen, rejected, lends) AS (  -- whose answers may stand where; lends: its model is never a parent
     VALUES
     ('anchored', ['present'], ['present', 'past'], true),
@@ -22,7 +23,9 @@ made AS (  -- a launch notes every set and, next, the model trained on it, store
 phase AS (
     SELECT made.*, rule.*,
         CASE l.recipe->'judge'->>'method' WHEN 'reward' THEN 'function'
-            ELSE coalesce(l.recipe->'judge'->>'by', 'present') END AS judged_by
+            ELSE coalesce(l.recipe->'judge'->>'by', 'present') END AS judged_by,
+        CASE s.name WHEN 'spin' THEN 'worst'  -- nobody scores its rejected side
+            ELSE coalesce(l.recipe->'pairs'->>'rejected', 'worst') END AS rejected_by
     FROM made JOIN pair_set s ON s.id = made_set JOIN rule ON rule.name = s.name JOIN launch l ON l.id = made.launch
     WHERE stage = 'pair'
 ),
@@ -81,4 +84,7 @@ UNION
 SELECT 'a demonstrated answer is not the present''s own', d.demonstration_set, d.response
 FROM made h JOIN demonstration d ON d.demonstration_set = h.made_set JOIN response r ON r.id = d.response
 WHERE d.demonstration_set LIKE 'best@%' AND (r.role <> 'present' OR r.model <> h.present)
+UNION
+SELECT 'not checked: that pairs.rejected = ''' || rejected_by || ''' picked the rejected answers', made_set, NULL
+FROM phase WHERE rejected_by <> 'worst'
 ORDER BY ALL;
