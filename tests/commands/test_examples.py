@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from tests.study.synthetic import study
 from toolkit.__main__ import COMMANDS, app
 from toolkit.config import Recipe
 from toolkit.console import described, name_of
@@ -20,6 +21,7 @@ from toolkit.provenance import capture
 from toolkit.recipes.self_rewarding import self_rewarding
 from toolkit.recipes.temporal import temporal
 from toolkit.store.database import Store
+from toolkit.study.summary import write_summary
 
 EXAMPLES = {name_of(command): described(command.__doc__ or "")[1] for command in COMMANDS}
 ELSEWHERE = {
@@ -61,6 +63,8 @@ def folder(
         "[maths]\nkind = 'lm_eval'\ndata = 'maths.jsonl'\nfew_shot = 0\nmax_tokens = 16\n"
     )
     (tmp_path / "DIR").symlink_to(tiny_model)
+    for seed in study():
+        write_summary(seed, tmp_path / "benchmarks" / "results" / "study")
     return tmp_path
 
 

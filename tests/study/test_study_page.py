@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from tests.reporting.page.test_run_page import Reader, Shown
 from tests.study.synthetic import declared, effect, study, summary
 from toolkit.__main__ import app
+from toolkit.reporting.page.charts import svg
 from toolkit.reporting.page.parts import Curves, Figure
 from toolkit.reporting.tables import show
 from toolkit.safe_text import in_markdown
@@ -110,8 +111,8 @@ def test_the_order_of_the_summaries_changes_no_file(tmp_path: Path) -> None:
 
 def figure(summaries: list[Summary], title: str) -> Figure:
     sections = study_document(results(summaries)).sections
-    (made,) = [each for part in sections for each in part.figures if each.title == title]
-    return made
+    (match,) = [each for part in sections for each in part.figures if each.title == title]
+    return match
 
 
 def test_a_chart_has_a_thin_line_a_seed_and_a_thick_one_an_arm_with_intervals_over_seeds() -> None:
@@ -130,11 +131,18 @@ def test_a_chart_has_a_thin_line_a_seed_and_a_thick_one_an_arm_with_intervals_ov
     assert all(point.low is None for line in chart.lines if line.style == "thin" for point in line.points)
 
 
+def test_the_charts_of_a_measure_have_one_scale() -> None:
+    """The noise alone would fill its own."""
+    quality = figure(study(), "Quality")
+    ticks = [re.findall(r'text-anchor="end"[^>]*>([^<]+)<', svg(chart)) for chart in quality.charts]
+    assert len(ticks) == 3 and ticks[0] == ticks[1] == ticks[2] and len(ticks[0]) > 2
+
+
 def test_the_legend_names_each_arm_once_and_thin_lines_are_drawn(tmp_path: Path) -> None:
     text = write_study(full(), tmp_path)[0].read_text()
     keys = re.findall(r'<div class="key">(.*?)</div>', text)
     assert len(keys) == 6 * 3
-    assert all(re.findall(r"</svg>(\w+)</span>", key) == ["new", "old"] for key in keys)
+    assert all(re.findall(r"</svg>([^<]+)</span>", key) == ["new", "old"] for key in keys)
     assert text.count('<g class="line thin c0">') == 6 * 3 * 5
     assert ".thin polyline" in text
 

@@ -18,7 +18,8 @@ from toolkit.reporting.page.as_html import as_html
 from toolkit.reporting.page.as_markdown import as_markdown
 from toolkit.reporting.page.parts import Asked, Document, Opening
 from toolkit.reporting.tables import Table, show
-from toolkit.study.claim import result_name, result_sentence
+from toolkit.study.claim import result_sentence
+from toolkit.study.differences import EndpointResult
 from toolkit.study.marks import listed
 from toolkit.study.results import StudyResults, results
 from toolkit.study.sections import (
@@ -87,7 +88,7 @@ def study_document(computed: StudyResults) -> Document:
         computed.claim.word,
         computed.claim.sentence,
         tuple(
-            (result_name(result), f"{result.seeds} seeds", result_sentence(declaration, result))
+            (_short_name(result), f"{result.seeds} seeds", result_sentence(declaration, result))
             for result in computed.endpoints
             if result.condition in relevant
         ),
@@ -95,6 +96,10 @@ def study_document(computed: StudyResults) -> Document:
     made_up = next((mark for mark in computed.marks if mark.startswith(MADE_UP)), "")
     marks = tuple(mark for mark in computed.marks if mark != made_up)
     return Document(f"Report of the study {declaration.study}", opening, _facts(computed), sections, made_up, marks)
+
+
+def _short_name(result: EndpointResult) -> str:
+    return f"{result.endpoint}, {result.condition}" if result.condition else result.endpoint
 
 
 def endpoint_table(computed: StudyResults) -> Table:
@@ -149,9 +154,9 @@ def _as_json(computed: StudyResults, document: Document) -> dict[str, Any]:
     }
 
 
-def _table(asked: Asked) -> dict[str, Any]:
-    rows = [list(row) for row in asked.table.rows]
+def _table(table: Asked) -> dict[str, Any]:
+    rows = [list(row) for row in table.table.rows]
     return {
-        "title": asked.table.title, "columns": list(asked.table.columns), "rows": rows, "sql": asked.sql,
-        "source": asked.source,
+        "title": table.table.title, "columns": list(table.table.columns), "rows": rows, "sql": table.sql,
+        "source": table.source,
     }  # fmt: skip

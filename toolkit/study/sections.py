@@ -32,7 +32,7 @@ _TESTS = (
 )
 _READ_CURVES = (
     "A thick line joins the means over seeds of an arm; its whiskers are 95 % intervals over seeds. Each thin line is "
-    "one seed. 0 trainings is M_0."
+    "one seed. 0 trainings is M_0. All charts of a measure have one scale."
 )
 _SUMMARIES = "the summaries of the seeds"
 CHANCE = 0.5  # of the judge's accuracy: a tie counts half
@@ -179,6 +179,9 @@ def _figure(scope: Scope, metric: str) -> Figure:
         for condition in map(one_line, scope.results.conditions)
         if any(row["condition"] == condition for row in means.rows)
     ]
+    ends = [value for span in spans.values() for value in (span.value, span.low, span.high) if value is not None]
+    ends += [row["value"] for row in each.rows]
+    charts = [replace(chart, reach=(min(ends), max(ends))) for chart in charts]
     wider = replace(_wider(means, ("low", "high"), further), source=_INTERVALS)
     return Figure(sentence(measure.title), f"{sentence(measure.meaning)}.", tuple(charts), (wider, each.asked))
 

@@ -69,10 +69,10 @@ def _shifts(chart: Curves) -> list[float]:
 def _frame(chart: Curves) -> Frame:
     points = [*chart.band, *(point for line in chart.lines for point in line.points)]
     heights = [value for point in points for value in (point.y, point.low, point.high) if value is not None]
-    heights += [0.0] if chart.zero else []
+    heights += [*chart.reach, *([0.0] if chart.zero else [])]
     found = ticks(min(heights, default=0.0), max(heights, default=1.0))
     places = [*(point.x for point in points), *chart.lost]
-    margin = 0.4 if chart.x_name == "iteration" else 0.0
+    margin = 0.4 if chart.x_name in ("iteration", "trainings") else 0.0
     first, last = min(places, default=0.0) - margin, max(places, default=1.0) + margin
     return Frame((first, last if last > first else first + 1.0), (found[0], found[-1]), 210)
 

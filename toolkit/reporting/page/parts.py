@@ -50,7 +50,7 @@ class Line:
 class Curves:
     """Lines over a whole-numbered x. band: the floor as a point with low and high for each x; lost: x of NaN values.
 
-    name: a heading above the chart, or "".
+    name: a heading above the chart, or "". reach: values that the y axis includes, for charts of one scale.
     """
 
     x_name: str
@@ -61,6 +61,7 @@ class Curves:
     lost: tuple[float, ...] = ()
     note: str = ""
     name: str = ""
+    reach: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
