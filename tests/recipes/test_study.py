@@ -13,9 +13,10 @@ import typer
 from tests.recipes.test_compare import toml
 from toolkit.config import Recipe
 from toolkit.errors import InputError, RecipeError
+from toolkit.lab import Step
 from toolkit.recipes.compare import compare, main
 from toolkit.recipes.comparison import load_comparison, parse_seeds
-from toolkit.recipes.comparison_plan import budget, check_equal, planned
+from toolkit.recipes.comparison_plan import budget, check_equal, plan_all, planned
 from toolkit.store.database import Store
 from toolkit.study.summary import read_summaries
 
@@ -242,3 +243,24 @@ def test_seeds_on_the_command_line() -> None:
     for text in ("a", "3-1", "1-", "-1", "1-99999"):
         with pytest.raises(RecipeError, match="--seeds"):
             parse_seeds(text)
+
+
+def test_a_plan_copies_seeds_that_nothing_is_stored_for_and_counts_the_others_as_they_are(
+    write: Write, tmp_path: Path
+) -> None:
+    path, store = write(seeds=3), tmp_path / "s.duckdb"
+
+    def left_over(plans: dict[str, list[Step]]) -> dict[str, int]:
+        return {name: sum(step.total - step.cached for step in steps) for name, steps in plans.items()}
+
+    empty = left_over(plan_all(load_comparison(path), store))
+    ids = set[str]()
+    exact = {entry.name: planned(entry, store, ids) for entry in load_comparison(path).entries}
+    assert empty == left_over(exact)
+    run(path, store, seeds="2")
+    after = left_over(plan_all(load_comparison(path), store))
+    assert {name: count for name, count in after.items() if name.endswith("s2")} == {f"{arm}-s2": 0 for arm in ARMS}
+    assert all(after[name] == empty[name] for name in empty if not name.endswith("s2"))
+    (tmp_path / "studies" / "small" / "seed-2.json").unlink()
+    unfinished = left_over(plan_all(load_comparison(path), store))
+    assert unfinished == after, "planned from the store"

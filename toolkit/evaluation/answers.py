@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from toolkit.identity import derive_seed
+from toolkit.identity import Json, derive_seed
 from toolkit.lab import Lab, Step
 from toolkit.records import Item, Model, Prompt, Response, Sampling, Score
 from toolkit.responses.generate import answered
@@ -25,12 +25,16 @@ class Graded:
 
 @dataclass(frozen=True)
 class Questions:
-    """The conversations of a task, in order. draws: answers to each, for pass@k."""
+    """The conversations of a task, in order. draws: answers to each, for pass@k.
+
+    priced_as: the stage whose measured rates hold for these answers in a plan.
+    """
 
     task: str
     prompts: tuple[Prompt, ...]
     sampling: Sampling
     draws: int = 1
+    priced_as: str = "evaluate"
 
 
 def answers(lab: Lab, model: Model, questions: Questions) -> list[Response]:
@@ -45,7 +49,11 @@ def answers(lab: Lab, model: Model, questions: Questions) -> list[Response]:
         lab.store.add(list(prompts.values()), launch=lab.launch.id)
     made = lab.fulfil(label, asked, lambda missing: answered(lab, model, missing, prompts))
     most = (len(asked) - made.cached) * questions.sampling.max_tokens
-    stats = {"tokens": sum(r.tokens or 0 for r in made.records), "cut": sum(r.finish == "length" for r in made.records)}
+    stats: dict[str, Json] = {
+        "tokens": sum(r.tokens or 0 for r in made.records),
+        "cut": sum(r.finish == "length" for r in made.records),
+        "priced_as": questions.priced_as,
+    }
     lab.note(Step(lab.iteration, "evaluate", label, model.id, len(asked), made.cached, made.seconds, most, stats))
     return made.records
 

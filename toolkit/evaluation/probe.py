@@ -20,10 +20,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import combinations
+from pathlib import Path
 from statistics import fmean
 
-from toolkit.config import Judge, Recipe
+from toolkit.config import Judge, Prompts, Recipe
 from toolkit.evaluation.answers import Graded, Questions, answers, keep, mean_score
 from toolkit.identity import Json, fingerprint
 from toolkit.judgments.judge import judging, verdicts
@@ -71,7 +73,7 @@ def ask_probe(lab: Lab, model: Model) -> Probed:
     recipe = lab.recipe
     prompts = probe_prompts(recipe)
     count = recipe.probe.answers or recipe.answers.k
-    responses = answers(lab, model, Questions(TASK, prompts, recipe.answers.sampling, count))
+    responses = answers(lab, model, Questions(TASK, prompts, recipe.answers.sampling, count, priced_as="generate"))
     by_prompt = {prompt.id: tuple(r for r in responses if r.prompt == prompt.id) for prompt in prompts}
     fixed = _verdicts(lab, model, fixed_judge(recipe), responses, "probe")
     judged = [response for prompt in prompts[: recipe.probe.judged] for response in by_prompt[prompt.id]]
@@ -81,7 +83,15 @@ def ask_probe(lab: Lab, model: Model) -> Probed:
 
 def probe_prompts(recipe: Recipe) -> tuple[Prompt, ...]:
     """The recipe's held-out prompts. Raises InputError where the source has too few."""
-    return held_out(load_prompts(recipe.prompts), recipe.probe.prompts)
+    file = Path(recipe.prompts.source).expanduser()
+    state = (file.stat().st_mtime_ns, file.stat().st_size) if file.is_file() else None
+    return _probe_prompts(recipe.prompts, recipe.probe.prompts, state)
+
+
+@lru_cache(maxsize=4)
+def _probe_prompts(settings: Prompts, count: int, state: object) -> tuple[Prompt, ...]:
+    """Kept for the same settings and the same state of the file: every kept model asks for them."""
+    return held_out(load_prompts(settings), count)
 
 
 def stored_scores(lab: Lab, model: Model) -> list[Score]:
@@ -107,7 +117,7 @@ def same_judge(recipe: Recipe) -> bool:
 def _verdicts(lab: Lab, model: Model, settings: Judge, responses: Sequence[Response], what: str) -> dict[str, float]:
     """Mean score over the readable verdicts, by response id; `model` is the present model."""
     judge = judging(lab, model, settings)
-    stats = {"verdicts": "audit" if settings == lab.recipe.judge.auditing else "judge"}
+    stats = {"priced_as": "audit" if settings == lab.recipe.judge.auditing else "judge"}
     step = Step(lab.iteration, "evaluate", f"on {what} answers of {model.name}", "", 0, 0, stats=stats)
     return _means(verdicts(lab, settings, judge, responses, step))
 

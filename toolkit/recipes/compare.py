@@ -22,7 +22,7 @@ from toolkit.errors import RecipeError
 from toolkit.lab import Lab, Step
 from toolkit.provenance import Launch, capture
 from toolkit.recipes.comparison import Comparison, Entry, load_comparison, parse_seeds
-from toolkit.recipes.comparison_plan import budget, check_equal, planned, print_plan
+from toolkit.recipes.comparison_plan import budget, check_equal, plan_all, print_plan
 from toolkit.recipes.run import announce, compare_dtype, find_config
 from toolkit.reporting.comparison import report_comparison, totals, write_comparison
 from toolkit.reporting.cost.rates import hardware as device
@@ -125,8 +125,7 @@ def main(
         machine, chosen = device(hardware) if hardware else None, parse_seeds(seeds)
         path = find_config(config)
         comparison = load_comparison(path, set_ or (), seeds=chosen, conditions=condition or (), trusted=trust)
-        ids = set[str]()
-        plans = {entry.name: planned(entry, store, ids) for entry in comparison.entries}
+        plans = plan_all(comparison, store)
         check_equal(comparison, {entry.name: budget(entry, plans[entry.name]) for entry in comparison.entries})
         if plan:
             print_plan(comparison, plans, machine, store, hardware if as_json else None)

@@ -6,6 +6,7 @@ Nothing is loaded or written. A study's plan is one table, a row for each arm an
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from toolkit.reporting.plan import left, once, plan_text, told
 from toolkit.reporting.tables import table
 from toolkit.study.declaration import Declaration
 from toolkit.study.power import power_text
+from toolkit.study.runs import finished
 
 WHOLE = ""  # no recipe has this name
 Plans = Mapping[str, Sequence[Step]]
@@ -35,6 +37,48 @@ def planned(entry: Entry, store: Path, ids: set[str] | None = None) -> list[Step
         lab.foreseen = set() if ids is None else ids
         entry.function(lab, entry.recipe)
         return lab.steps
+
+
+def plan_all(comparison: Comparison, store: Path) -> dict[str, list[Step]]:
+    """The steps of every entry, by its name.
+
+    Of a study's seeds that nothing was stored for, the first is planned and the others are as long: a plan computes the
+    id of every request. A finished seed has nothing left to do.
+    """
+    begun, finished_seeds = _begun(comparison, store), _finished(comparison, store)
+    ids = set[str]()
+    fresh: dict[tuple[str, str], list[Step]] = {}
+    plans: dict[str, list[Step]] = {}
+    for entry in comparison.entries:
+        key = (entry.condition, entry.arm)
+        copied = entry.seed not in begun and key in fresh
+        done = (entry.condition, entry.seed) in finished_seeds and key in fresh
+        steps = fresh[key] if copied or done else planned(entry, store, ids)
+        if entry.seed is not None:
+            fresh.setdefault(key, steps)
+        if entry.seed not in begun:
+            fresh[key] = steps
+        plans[entry.name] = [replace(step, cached=step.total, new_tokens=0) for step in steps] if done else steps
+    return plans
+
+
+def _begun(comparison: Comparison, store: Path) -> set[int | None]:
+    """The seeds for which the store has a launch."""
+    if not store.exists():
+        return set()
+    with opened(store, plan=True) as opened_store:
+        runs = {row["run"] for row in opened_store.query("SELECT DISTINCT run FROM launch")}
+    return {entry.seed for entry in comparison.entries if entry.name in runs}
+
+
+def _finished(comparison: Comparison, store: Path) -> set[tuple[str, int | None]]:
+    """Condition and seed of every unit whose summary is there."""
+    folder = store.parent / "studies" / comparison.name
+    return {
+        (condition, seed)
+        for seed, condition, entries in comparison.units()
+        if seed is not None and finished(folder, condition, seed, {e.arm: e.recipe.resolved() for e in entries})
+    }
 
 
 def budget(entry: Entry, steps: Sequence[Step]) -> dict[str, int | str]:

@@ -19,7 +19,7 @@ def plan_text(steps: Sequence[Step]) -> str:
 def left(steps: Sequence[Step]) -> dict[str, int]:
     """What is still to do: requests, the most new tokens, trainings."""
     todo = [step for step in steps if step.cached < step.total and step.stage != "pair"]
-    asking = [step for step in todo if step.stage in ("generate", "judge", "audit", "compare")]
+    asking = [step for step in todo if step.stage in ("generate", "judge", "audit", "compare", "evaluate")]
     return {
         "requests": sum(step.total - step.cached for step in asking),
         "new_tokens": sum(step.new_tokens for step in todo),

@@ -74,11 +74,11 @@ def _todo(steps: Sequence[Step], recipe: Recipe) -> list[Load]:
 def _kind(step: Step, recipe: Recipe) -> Load:
     if step.stage == TRAINING:
         return Load(TRAINING, step.stats["method"], recipe.model, None)
-    stage = step.stats.get("verdicts", step.stage)  # of a probe's verdicts: whose they are
+    stage = step.stats.get("priced_as", step.stage)
     if judge := judge_of(recipe, stage):
         by = recipe.model if judge.by in ("present", "past") else judge.by
         return Load(stage, judge.method, by, judge.max_tokens)
-    return Load(step.stage, "", recipe.model, recipe.answers.max_tokens)
+    return Load(stage, "", recipe.model, recipe.answers.max_tokens)
 
 
 def judge_of(recipe: Recipe, stage: str) -> Judge | None:
