@@ -90,7 +90,9 @@ def test_a_heavy_package_is_imported_in_its_one_home(package: str) -> None:
     assert users <= HOMES[package]
 
 
-@pytest.mark.parametrize("module", ["toolkit", "toolkit.recipes.temporal", "toolkit.__main__"])
+@pytest.mark.parametrize(
+    "module", ["toolkit", "toolkit.recipes.temporal", "toolkit.recipes.compare", "toolkit.__main__"]
+)
 def test_importing_a_command_loads_no_model_library(module: str) -> None:
     heavy = ("torch", "vllm", "transformers", "openrlhf", "ray")
     check = f"import sys, {module}; print([m for m in {heavy} if m in sys.modules])"

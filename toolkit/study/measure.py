@@ -20,10 +20,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from toolkit.diagnostics.forward import Answer, logprobs
-from toolkit.diagnostics.gradient_sum import Total
 from toolkit.diagnostics.measure import Measuring, Meter
 from toolkit.diagnostics.run_sets import Answers
 from toolkit.diagnostics.sides import sides
@@ -34,6 +33,9 @@ from toolkit.identity import Json
 from toolkit.lab import Lab, Step
 from toolkit.records import Model, Response, Score
 from toolkit.study.summary import Value
+
+if TYPE_CHECKING:
+    from toolkit.diagnostics.gradient_sum import Total
 
 _KEPT = re.compile(r"M_\d+")
 _YIELD = "SELECT pairs, prompts, gap FROM selection WHERE pair_set = ? ORDER BY launch DESC, content LIMIT 1"
@@ -131,6 +133,8 @@ def _gradients(
 
 
 def _total(meter: Meter, model: Model, pairs: Sequence[Answers]) -> Total:
+    from toolkit.diagnostics.gradient_sum import Total
+
     total = Total()
     if pairs:
         meter.measure("gradient", model, pairs, total)
