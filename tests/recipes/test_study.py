@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +16,25 @@ from tests.recipes.test_compare import toml
 from toolkit.config import Recipe
 from toolkit.errors import InputError, RecipeError
 from toolkit.lab import Step
+from toolkit.recipes import compare as compare_module
 from toolkit.recipes.compare import compare, main
 from toolkit.recipes.comparison import load_comparison, parse_seeds
 from toolkit.recipes.comparison_plan import budget, check_equal, plan_all, planned
 from toolkit.store.database import Store
+from toolkit.study.runs import science
 from toolkit.study.summary import read_summaries
 
 Build = Callable[..., Recipe]
 Write = Callable[..., Path]
 ROOT = Path(__file__).parents[2]
+NOISE = {"method": "reward", "reward": "toolkit:noise", "audit": {"reward": ""}}
 ARMS = {
     "temporal": {"iterations": 1},
     "plain": {"recipe": "self_rewarding", "iterations": 2},
     "plain_2k": {"recipe": "self_rewarding", "iterations": 2, "answers": {"k": 6}},
 }
 STUDY = {"treatment": "temporal", "control": "plain_2k", "equal": ["trainings", "candidates"], "endpoints": ["quality"]}
+RULED = {**STUDY, "claim": ["a"], "negative": "n"}
 
 
 @pytest.fixture
@@ -104,9 +110,9 @@ def test_a_seed_without_its_summary_goes_on_and_makes_nothing_twice(write: Write
 
 
 def test_a_seed_that_fails_leaves_no_summary_and_the_others_stand(
-    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    comparison, store = load_comparison(write()), tmp_path / "s.duckdb"
+    comparison, store = load_comparison(write(seeds=3)), tmp_path / "s.duckdb"
     broken = comparison.entries[4]
 
     def fail(lab: Any, recipe: Recipe) -> Any:
@@ -115,7 +121,10 @@ def test_a_seed_that_fails_leaves_no_summary_and_the_others_stand(
     object.__setattr__(broken, "function", fail)
     with pytest.raises(InputError, match="broken arm"):
         compare(comparison, store)
-    assert [path.name for path in (tmp_path / "studies" / "small").glob("seed*")] == ["seed-1.json"]
+    written = sorted(path.name for path in (tmp_path / "studies" / "small").glob("seed*"))
+    assert written == ["seed-1.json", "seed-3.json"]
+    assert "seed 2 failed: broken arm" in capsys.readouterr().err
+    assert "no summary" in (tmp_path / "reports" / "small.md").read_text()
 
 
 def test_seeds_of_two_machines_make_one_study(write: Write, tmp_path: Path) -> None:
@@ -135,17 +144,14 @@ def test_seeds_of_two_machines_make_one_study(write: Write, tmp_path: Path) -> N
 
 
 def test_conditions_run_every_arm_and_share_the_first_model(write: Write, tmp_path: Path) -> None:
-    noise = {"judge": {"method": "reward", "reward": "toolkit:noise", "audit": {"reward": ""}}}
-    study = {**STUDY, "negative": "noise", "claim": ["self"]}
-    path = write(seeds=[7], conditions={"self": {}, "noise": noise}, study=study)
+    study = {**STUDY, "negative": "past", "claim": ["self"]}
+    path = write(seeds=[7], conditions={"self": {}, "past": {"judge": {"by": "past"}}}, study=study)
     assert run(path, tmp_path / "s.duckdb") == 0
-    assert launches(tmp_path / "s.duckdb") == [f"{c}-{arm}-s7" for c in ("self", "noise") for arm in ARMS]
+    assert launches(tmp_path / "s.duckdb") == [f"{c}-{arm}-s7" for c in ("self", "past") for arm in ARMS]
     summaries = read_summaries([tmp_path / "studies" / "small"])
-    assert [(summary.condition, summary.seed) for summary in summaries] == [("noise", 7), ("self", 7)]
+    assert [(summary.condition, summary.seed) for summary in summaries] == [("past", 7), ("self", 7)]
     m_0 = {v.value for s in summaries for v in s.values if v.trainings == 0 and v.metric == "score"}
     assert len(m_0) == 1
-    accuracy = {s.condition: {v.metric for v in s.values} & {"judge_accuracy"} for s in summaries}
-    assert accuracy == {"self": {"judge_accuracy"}, "noise": set()}, "noise is the fixed judge here"
 
 
 def test_a_declaration_that_changed_is_reported_before_the_study_goes_on(
@@ -212,6 +218,12 @@ def test_the_shipped_study_is_equal_in_trainings_and_its_test_in_candidates(
         ({"plain": {"recipe": "self_rewarding", "iterations": 2, "seed": 3}}, "seed is set"),
         ({"plain": {"recipe": "self_rewarding", "iterations": 2, "training": {"seed": 3}}}, "training.seed is set"),
         ({"study": 3}, "study = 3"),
+        ({"study": {"equal": ["trainings"]}}, "equal without treatment"),
+        ({"study": {**STUDY, "endpoints": [], "claim": ["a"]}, "conditions": {"a": {}}}, "claim without endpoints"),
+        ({"study": {**STUDY, "claim": ["a"], "negative": "a"}, "conditions": {"a": {}}}, "is the negative control"),
+        ({"conditions": {"a": {"answers": {"k": 2}}}}, r"answers\.k is set in \[conditions\.a\] and in \[plain_2k\]"),
+        ({"conditions": {"a": {}, "a-b": {}}, "b-c": {"recipe": "spin"}, "c": {"recipe": "spin"}}, "'a-b-c-s1'"),
+        ({"commom": {}}, "'commom' is not a recipe"),
         ({"conditions": {"_": 3}}, "conditions._ = 3"),
         ({"conditions": {"-a": {}}}, "cannot be the name of a condition"),
     ],
@@ -232,9 +244,9 @@ def test_arms_that_are_not_equal_as_declared_are_refused_by_what_they_have(write
 
 
 def test_a_seed_or_condition_that_was_not_declared_is_refused(write: Write) -> None:
-    with pytest.raises(RecipeError, match="seeds 3 is not declared"):
+    with pytest.raises(RecipeError, match="seed 3: not declared"):
         load_comparison(write(), seeds=[3])
-    with pytest.raises(RecipeError, match="condition 'noise' is not declared"):
+    with pytest.raises(RecipeError, match="condition 'noise': not declared"):
         load_comparison(write(), conditions=["noise"])
 
 
@@ -257,10 +269,102 @@ def test_a_plan_copies_seeds_that_nothing_is_stored_for_and_counts_the_others_as
     ids = set[str]()
     exact = {entry.name: planned(entry, store, ids) for entry in load_comparison(path).entries}
     assert empty == left_over(exact)
-    run(path, store, seeds="2")
-    after = left_over(plan_all(load_comparison(path), store))
-    assert {name: count for name, count in after.items() if name.endswith("s2")} == {f"{arm}-s2": 0 for arm in ARMS}
-    assert all(after[name] == empty[name] for name in empty if not name.endswith("s2"))
+    for seed in ("1", "2"):  # the first seed finished, then one in the middle
+        run(path, store, seeds=seed)
+        after = left_over(plan_all(load_comparison(path), store))
+        assert {name: n for name, n in after.items() if name.endswith(f"s{seed}")} == {f"{a}-s{seed}": 0 for a in ARMS}
+        assert all(after[name] == empty[name] for name in empty if name.endswith("s3"))
+    assert run(path, store, plan=True, hardware="2xcpu") == 0, "finished seeds are priced too"
     (tmp_path / "studies" / "small" / "seed-2.json").unlink()
     unfinished = left_over(plan_all(load_comparison(path), store))
     assert unfinished == after, "planned from the store"
+    alone = left_over(plan_all(load_comparison(path), tmp_path / "none.duckdb"))
+    assert {name: n == 0 for name, n in alone.items()} == {name: name.endswith("s1") for name in alone}
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        (
+            {"plain_2k": {**ARMS["plain_2k"], "probe": {"answers": 6}}},
+            r"probe\.answers is 3 for temporal and 6 for plain_2k",
+        ),
+        ({"plain": {**ARMS["plain"], "answers": {"temperature": 0.5}}}, r"answers\.temperature is 1\.0 for temporal"),
+        ({"plain": {**ARMS["plain"], "judge": {"audit": {"reward": "toolkit:constraints"}}}}, r"judge\.audit is"),
+        ({"common.probe": {"prompts": 0, "judged": 0}}, r"'quality' has no value: probe\.prompts is 0"),
+        ({"common.probe": {"judged": 0}, "study": {**STUDY, "endpoints": ["coherence"]}}, r"probe\.judged is 0"),
+        ({"common.probe": {"answers": 1}, "study": {**STUDY, "endpoints": ["signal"]}}, "a spread needs two answers"),
+        (
+            {"conditions": {"a": {"judge": NOISE}}, "study": {**STUDY, "endpoints": ["cosine"]}},
+            "the own judge is the fixed judge",
+        ),
+        (
+            {"conditions": {"a": {}, "n": {"judge": NOISE}}, "study": RULED},
+            "the judge that selects also measures quality",
+        ),
+        (
+            {"conditions": {"a": {}, "n": {"judge": {"audit": {"reward": "toolkit:constraints"}}}}, "study": RULED},
+            "the fixed judge under a is not the one under n",
+        ),
+    ],
+)
+def test_what_could_not_be_compared_or_measured_is_refused_before_the_first_token(
+    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str], keys: dict[str, Any], problem: str
+) -> None:
+    path = write(**{key: value for key, value in keys.items() if not key.startswith("common.")})
+    changes = [
+        f"{section}.{key}={value}"
+        for section, fields in keys.items()
+        if section.startswith("common.")
+        for key, value in fields.items()
+    ]
+    assert run(path, tmp_path / "s.duckdb", set_=changes) == 2
+    assert re.search(problem, capsys.readouterr().err)
+    assert not (tmp_path / "s.duckdb").exists()
+
+
+def test_a_summary_of_another_training_is_not_taken_for_this_one(write: Write, tmp_path: Path) -> None:
+    (entry,) = load_comparison(write(), seeds=[1]).entries[:1]
+    recipe = entry.recipe.resolved()
+    same = [{"engine": {"max_num_seqs": 7}}, {"trainer": {"zero_stage": 1}}, {"prompts": {"seed": 9}}, {"seed": 9}]
+    other = [
+        {"trainer": {"dtype": "bfloat16"}}, {"trainer": {"options": {"simpo": True}}}, {"trainer": {"python": ""}},
+        {"engine": {"kind": "vllm"}}, {"engine": {"dtype": "float16"}}, {"training": {"beta": 0.2}},
+    ]  # fmt: skip
+    for changes, alike in ((same, True), (other, False)):
+        for change in changes:
+            changed = {k: {**recipe[k], **v} if isinstance(v, dict) else v for k, v in {**recipe, **change}.items()}
+            assert (science(changed) == science(recipe)) is alike, change
+
+
+def test_cost_and_launches_are_of_this_study_and_this_recipe(write: Write, tmp_path: Path) -> None:
+    store = tmp_path / "s.duckdb"
+    run(write(seeds=1, temporal={"iterations": 1, "pairs": {"ties": "longest"}}), store)
+    run(write(seeds=1), store)
+    summary = read_summaries([tmp_path / "studies" / "small"])[0]
+    with Store(store, read_only=True) as opened:
+        ids = [row["id"] for row in opened.query("SELECT id FROM launch WHERE run = 'temporal-s1' ORDER BY position")]
+    assert summary.launches["temporal"] == ids[1:]
+    assert len(ids) == 2
+
+
+def test_commit_and_versions_are_of_the_launches_that_made_something(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, store, capture = write(seeds=1), tmp_path / "s.duckdb", compare_module.capture
+
+    def at(commit: str) -> None:
+        monkeypatch.setattr(compare_module, "capture", lambda *a: replace(capture(*a), commit_hash=commit))
+        run(path, store)
+
+    at("old")
+    (tmp_path / "studies" / "small" / "seed-1.json").unlink()
+    at("new")
+    assert read_summaries([tmp_path / "studies" / "small"])[0].commit == "old"
+
+
+def test_a_secret_in_an_option_is_refused(write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    secret = "hf_" + "aB3" * 12
+    changes = [f'common.engine.options={{"hf_token" = "{secret}"}}']
+    assert run(write(), tmp_path / "s.duckdb", set_=changes, trust=True) == 2
+    assert secret not in capsys.readouterr().err

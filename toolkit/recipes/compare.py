@@ -18,10 +18,12 @@ from typing import Annotated
 import typer
 
 from toolkit.console import guarded, single
-from toolkit.errors import RecipeError
+from toolkit.errors import RecipeError, StoreError, ToolkitError
 from toolkit.lab import Lab, Step
+from toolkit.precision import resolve_recipe
 from toolkit.provenance import Launch, capture
 from toolkit.recipes.comparison import Comparison, Entry, load_comparison, parse_seeds
+from toolkit.recipes.comparison_checks import check_study
 from toolkit.recipes.comparison_plan import budget, check_equal, plan_all, print_plan
 from toolkit.recipes.run import announce, compare_dtype, find_config
 from toolkit.reporting.comparison import report_comparison, totals, write_comparison
@@ -57,26 +59,34 @@ def _study(comparison: Comparison, held: Store, store: Path, reports: Path, as_j
     """Every seed that has no summary yet, then the report of all that have one; its path."""
     declaration = comparison.declaration
     assert declaration is not None
+    failures: list[ToolkitError] = []
     folder = output_folder(store.parent, f"studies/{comparison.name}")
     for line in changed_declarations(held, declaration):
         print(line, file=sys.stderr, flush=True)
     for seed, condition, entries in comparison.units():
         assert seed is not None
-        recipes = {entry.arm: entry.recipe.resolved() for entry in entries}
+        name = f"seed {seed}{f' under {condition}' if condition else ''}"
+        recipes = {entry.arm: resolve_recipe(entry.recipe).resolved() for entry in entries}
         if finished(folder, condition, seed, recipes):
             continue
-        runs, values = {}, list[Value]()
-        for entry in entries:
-            launch, rows = _run(entry, store, as_json, comparison)
-            runs[entry.arm] = launch.run
-            values += rows
-        summary = summarize(held, declaration, condition, seed, runs, recipes, values)
-        path = write_summary(summary, folder)
-        print(f"seed {seed}{f' under {condition}' if condition else ''}: {path}", file=sys.stderr, flush=True)
+        try:
+            values = [value for entry in entries for value in _run(entry, store, as_json, comparison)[1]]
+        except StoreError:
+            raise  # no other seed could be stored either
+        except ToolkitError as error:
+            print(f"{name} failed: {error}", file=sys.stderr, flush=True)
+            failures.append(error)
+            continue
+        path = write_summary(summarize(held, declaration, condition, seed, recipes, values), folder)
+        print(f"{name}: {path}", file=sys.stderr, flush=True)
+    if failures and not any(folder.glob("*seed-*.json")):
+        raise failures[0]
     summaries = read_summaries([folder])
     paths = write_study(summaries, reports)
     if not as_json:
         print("", *report_lines(results(summaries), paths), sep="\n")
+    if failures:
+        raise failures[0]
     return paths[0]
 
 
@@ -125,6 +135,7 @@ def main(
         machine, chosen = device(hardware) if hardware else None, parse_seeds(seeds)
         path = find_config(config)
         comparison = load_comparison(path, set_ or (), seeds=chosen, conditions=condition or (), trusted=trust)
+        check_study(comparison, path)
         plans = plan_all(comparison, store)
         check_equal(comparison, {entry.name: budget(entry, plans[entry.name]) for entry in comparison.entries})
         if plan:

@@ -22,6 +22,7 @@ CONDITION-ARM-sSEED, and its recipe's `seed` is the study's.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,7 @@ from toolkit.recipes.spin import spin
 from toolkit.recipes.spin_fair import spin_fair
 from toolkit.recipes.temporal import temporal
 from toolkit.study.declaration import Declaration
+from toolkit.trust.argument_secrets import refuse_secrets
 from toolkit.trust.consent import check_recipe
 from toolkit.trust.paths import check_name
 
@@ -115,13 +117,16 @@ def load_comparison(
         raise RecipeError(f"the comparison and one of its recipes have the name {name!r}", where=path, remedy=remedy)
     if not declared and (study or variants):
         raise RecipeError("[study] or [conditions] without seeds", where=path, remedy="add seeds = 8, or --seeds 1-8")
-    chosen = _subset(seeds, declared, path, "seeds"), _subset(conditions, tuple(variants) or ("",), path, "condition")
+    chosen = _subset(seeds, declared, path, "seed"), _subset(conditions, tuple(variants) or ("",), path, "condition")
     declaration = _declaration(name, tuple(data), declared, tuple(variants) or ("",), study, path) if declared else None
     entries = []
     for seed in chosen[0] or (None,):
         for condition in chosen[1]:
-            base = _merged(common, _table(variants.get(condition, {}), path, f"conditions.{condition}"))
+            variant = _table(variants.get(condition, {}), path, f"conditions.{condition}")
+            _refuse_overlap(variant, data, condition, path)
+            base = _merged(common, variant)
             entries += [_entry(path, arm, own, base, seed, condition, trusted) for arm, own in data.items()]
+    _refuse_one_name([entry.name for entry in entries], path)
     return Comparison(name, equal, tuple(entries), declaration)
 
 
@@ -144,7 +149,10 @@ def _entry(
 ) -> Entry:
     recipe = str(own.get("recipe", arm)) if isinstance(own, Mapping) else arm
     if not isinstance(own, Mapping) or recipe not in RECIPES:
-        raise RecipeError(f"{arm!r} is not a recipe", where=path, remedy=f"name one of {', '.join(RECIPES)}")
+        near = difflib.get_close_matches(recipe, [*RECIPES, "common", "conditions", "study", "seeds", "equal"], n=1)
+        remedy = f"did you mean {near[0]!r}? " if near else ""
+        remedy += f"name one of {', '.join(RECIPES)}; fields of every recipe stand in [common]"
+        raise RecipeError(f"{arm!r} is not a recipe", where=path, remedy=remedy)
     check_name(arm, "a recipe of a comparison", path, RecipeError)
     fields = _merged(common, {key: value for key, value in own.items() if key != "recipe"})
     name = arm
@@ -153,8 +161,36 @@ def _entry(
         name = "-".join(filter(None, (condition, arm, f"s{seed}")))
         check_name(name, "a run of a study", path, RecipeError)
         fields["seed"] = seed
-    where = f"{path}, table {arm!r}"
-    return Entry(name, RECIPES[recipe], parse({**fields, "name": name}, where=where), trusted, arm, seed, condition)
+    parsed = parse({**fields, "name": name}, where=f"{path}, table {arm!r} with what it takes from the others")
+    refuse_secrets(parsed.resolved())
+    return Entry(name, RECIPES[recipe], parsed, trusted, arm, seed, condition)
+
+
+def _refuse_overlap(variant: Mapping[str, Any], arms: Mapping[str, Any], condition: str, path: Path) -> None:
+    """Raise RecipeError where an arm would undo a field of the condition."""
+    fields = set(_leaves(variant))
+    for arm, own in arms.items():
+        if isinstance(own, Mapping) and (both := sorted(fields & set(_leaves(own)))):
+            raise RecipeError(
+                f"{both[0]} is set in [conditions.{condition}] and in [{arm}]",
+                where=path,
+                remedy="set it in one of them: every arm runs with all fields of the condition",
+            )
+
+
+def _leaves(table: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+def _refuse_one_name(names: Sequence[str], path: Path) -> None:
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise RecipeError(
+            f"two runs would have the name {twice[0]!r}", where=path, remedy="rename an arm or a condition"
+        )
 
 
 def _refuse_seeds(fields: Mapping[str, Any], path: Path, arm: str) -> None:
@@ -212,7 +248,7 @@ def _subset(chosen: Sequence[Any], declared: tuple[Any, ...], path: Path, what: 
     if unknown := [name for name in chosen if name not in declared]:
         names = ", ".join(map(str, declared)) or "none"
         raise RecipeError(
-            f"{what} {unknown[0]!r} is not declared", where=path, remedy=f"name one of {names}, or declare it there"
+            f"{what} {unknown[0]!r}: not declared", where=path, remedy=f"name one of {names}, or declare it there"
         )
     return tuple(name for name in declared if name in chosen) if chosen else declared
 

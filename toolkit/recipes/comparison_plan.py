@@ -51,15 +51,18 @@ def plan_all(comparison: Comparison, store: Path) -> dict[str, list[Step]]:
     plans: dict[str, list[Step]] = {}
     for entry in comparison.entries:
         key = (entry.condition, entry.arm)
-        copied = entry.seed not in begun and key in fresh
-        done = (entry.condition, entry.seed) in finished_seeds and key in fresh
-        steps = fresh[key] if copied or done else planned(entry, store, ids)
-        if entry.seed is not None:
-            fresh.setdefault(key, steps)
-        if entry.seed not in begun:
+        done, unbegun = (entry.condition, entry.seed) in finished_seeds, entry.seed not in begun
+        steps = fresh[key] if key in fresh and (done or unbegun) else planned(entry, store, ids)
+        if unbegun and not done and entry.seed is not None:
             fresh[key] = steps
-        plans[entry.name] = [replace(step, cached=step.total, new_tokens=0) for step in steps] if done else steps
+        plans[entry.name] = [_done(step) for step in steps] if done else steps
     return plans
+
+
+def _done(step: Step) -> Step:
+    """The step as a finished seed has it: nothing left to do."""
+    stats = {name: value for name, value in step.stats.items() if name != "shared"}
+    return replace(step, cached=step.total, new_tokens=0, stats=stats)
 
 
 def _begun(comparison: Comparison, store: Path) -> set[int | None]:
@@ -84,7 +87,8 @@ def _finished(comparison: Comparison, store: Path) -> set[tuple[str, int | None]
 def budget(entry: Entry, steps: Sequence[Step]) -> dict[str, int | str]:
     """What a recipe costs: trainings, answers, prompts and candidates.
 
-    candidates: the most answers to a prompt that each side of a pair is picked from, as "chosen/rejected".
+    candidates: the most answers to a prompt that each side of a pair is picked from, as "chosen/rejected"; for SFT
+    "K/-".
     """
     picked = [(step.stats["chosen_from"], step.stats["rejected_from"]) for step in steps if step.stage == "pair"]
     sides = [max(counts) for counts in zip(*picked, strict=True)]
@@ -92,7 +96,7 @@ def budget(entry: Entry, steps: Sequence[Step]) -> dict[str, int | str]:
         "trainings": sum(step.stage == "train" for step in steps),
         "answers": sum(step.total for step in steps if step.stage == "generate"),
         "prompts": entry.recipe.iterations * entry.recipe.prompts.part_size,
-        "candidates": "/".join(map(str, sides)),
+        "candidates": "/".join(map(str, sides)) or f"{entry.recipe.answers.k}/-",
     }
 
 

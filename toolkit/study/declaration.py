@@ -85,8 +85,14 @@ class Declaration:
             if unknown := [value for value in values if value not in known]:
                 raise RecipeError(f"{key} has {unknown[0]!r}", where=where, remedy=f"name some of {', '.join(known)}")
             _refuse(f"{key} has", _repeated(values), where, "name each once")
-        if self.endpoints and not self.treatment:
-            raise RecipeError("endpoints without treatment and control", where=where, remedy="name two arms")
+        if (self.endpoints or self.equal) and not self.treatment:
+            key = "endpoints" if self.endpoints else "equal"
+            raise RecipeError(f"{key} without treatment and control", where=where, remedy="name two arms")
+        if self.claim and not self.endpoints:
+            raise RecipeError("claim without endpoints", where=where, remedy="name the endpoints that are tested")
+        if self.negative in self.claim and self.negative:
+            problem = f"{self.negative!r} is in claim and is the negative control"
+            raise RecipeError(problem, where=where, remedy="name two different conditions")
         return self
 
 

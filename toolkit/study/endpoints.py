@@ -43,11 +43,12 @@ MEASURES = {
         "pairs of answers that the arm's own judge orders as the fixed judge; a tie counts half",
     ),
     "tokens": Measure("length", "tokens", "mean tokens of an answer to a probe prompt"),
-    "kl": Measure("KL to M_0", "nats per answer", "mean of log pi(y) - log pi_0(y) over answers y of the model itself"),
+    "kl": Measure("KL to M_0", "nats per answer", "mean of log pi(y) - log pi_0(y) over answers y of the model"),
     "coherence": Measure(
         "coherence",
-        "0 to 1",
-        "norm of the mean DPO direction over the mean norm, on probe pairs in the fixed judge's order",
+        "-1 to 1",
+        "mean cosine, weighted by norms, between the DPO directions of two probe pairs in the fixed judge's order; 0 "
+        "by chance, whatever the number of pairs",
     ),
     "cosine": Measure(
         "cosine", "-1 to 1", "between the mean DPO directions of the own judge's probe pairs and of the fixed judge's"
@@ -60,7 +61,7 @@ MEASURES = {
 ENDPOINTS = {
     "quality": Endpoint("score", "last", "quality on the probe", "points"),
     "signal": Endpoint("spread", "log_ratio", "signal kept per prompt", "log ratio to M_0"),
-    "coherence": Endpoint("coherence", "last", "coherence of probe pairs", "0 to 1"),
+    "coherence": Endpoint("coherence", "last", "coherence of probe pairs", "-1 to 1"),
     "cosine": Endpoint("cosine", "last", "cosine with the true ordering", "-1 to 1"),
 }
 GUARDS = ("tokens", "kl", "yield", "judge_accuracy")

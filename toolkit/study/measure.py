@@ -1,12 +1,15 @@
 """measure_arm(): every number of a study for the models that an arm kept, measured when the arm has finished.
 
     score, spread, tokens, judge_accuracy   the probe's own (evaluation/probe.py)
-    coherence   of the probe pairs in the fixed judge's order: best against worst answer to each judged prompt, ties
-                left out; under the model that wrote them (diagnostics/gradient_sum.py)
+    coherence   of the probe pairs in the fixed judge's order (best against worst answer to each judged prompt, ties
+                left out), under the model that wrote them: with gradients g of n pairs, the mean cosine of two pairs
+                weighted by their norms, (|sum g|^2 - sum |g|^2) / ((sum |g|)^2 - sum |g|^2). It is 0 by chance for any
+                n, which the ratio |sum g| / sum |g| is not: fewer usable pairs raise that
     cosine      between the sum of those gradients and the sum over the own judge's pairs of the same answers; left out
                 where the own judge is the fixed judge
     kl          mean of log pi(y) - log pi_0(y) over the model's answers y to the judged prompts, in nats; without the
-                end of an answer that max_tokens cut, which the model did not write. 0 for M_0
+                end of an answer that max_tokens cut, which the model did not write. 0 for M_0. Left out unless
+                answers are sampled at temperature 1 and top_p 1: else they are not draws of pi
     yield, audit_gap   of the pair set that trained the model, from the store
 
 Gradients and likelihoods are in float32. Each is stored as a score of the test "probe", so measuring again measures
@@ -17,6 +20,7 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -88,16 +92,22 @@ def kept_models(steps: Sequence[Step]) -> list[Kept]:
 
 def network_scores(lab: Lab, model: Model, base: Model) -> list[Score]:
     """Coherence, cosine and KL of this model on its own probe answers; stored ones are reused."""
-    measured: dict[str, Json] = {"judged": lab.recipe.probe.judged, "dtype": _HOW.dtype}
+    recipe = lab.recipe
+    measured: dict[str, Json] = {
+        "judged": recipe.probe.judged, "dtype": _HOW.dtype, "max_length": recipe.training.max_length,
+    }  # fmt: skip
     settings = protocol(lab, model) | measured
     own = {} if same_judge(lab.recipe) else own_protocol(lab, model) | measured
-    keys = [Score(model.id, TASK, "coherence", settings), Score(model.id, TASK, "kl", {**settings, "base": base.id})]
+    keys = [Score(model.id, TASK, "coherence", settings)]
+    plain = (recipe.answers.temperature, recipe.answers.top_p) == (1.0, 1.0)
+    keys += [Score(model.id, TASK, "kl", {**settings, "base": base.id})] if plain else []
     keys += [Score(model.id, TASK, "cosine", own)] if own else []
     stored = lab.store.find(Score, [key.id for key in keys])
     if len(stored) < len(keys):
         probed = ask_probe(lab, model)
         print(f"{lab.iteration} gradients and likelihoods of {model.name} on its probe answers", file=sys.stderr)
-        scores = [*_gradients(lab, model, probed, settings, own), _kl(lab, model, base, probed, keys[1].settings)]
+        scores = _gradients(lab, model, probed, settings, own)
+        scores += [_kl(lab, model, base, probed, keys[1].settings)] if plain else []
         keep(lab, Graded(tuple(scores), ()))
         return scores
     return [stored[key.id] for key in keys]
@@ -129,7 +139,14 @@ def _gradients(
         pairs = min(len(total.norms), len(other.norms))
         scores.append(Score(model.id, TASK, "cosine", own, total.cosine(other), pairs))
     total.settle()
-    return [Score(model.id, TASK, "coherence", settings, total.value, len(total.norms)), *scores]
+    return [Score(model.id, TASK, "coherence", settings, mean_cosine(total), len(total.norms)), *scores]
+
+
+def mean_cosine(total: Total) -> float | None:
+    """The mean cosine between two of the summed gradients, weighted by norms. None for fewer than two above zero."""
+    if total.value is None or total.if_swapped is None or total.if_swapped > 1 - 1e-12:
+        return None
+    return (total.value**2 - total.if_swapped**2) / (1 - total.if_swapped**2)
 
 
 def _total(meter: Meter, model: Model, pairs: Sequence[Answers]) -> Total:
@@ -143,6 +160,7 @@ def _total(meter: Meter, model: Model, pairs: Sequence[Answers]) -> Total:
 
 def _kl(lab: Lab, model: Model, base: Model, probed: Probed, settings: Mapping[str, Json]) -> Score:
     answers = [answer for prompt in probed.prompts[: lab.recipe.probe.judged] for answer in probed.answers[prompt.id]]
+    started = time.monotonic()
     if model.id == base.id:
         return Score(model.id, TASK, "kl", settings, 0.0, len(answers))
     prompts = {prompt.id: prompt for prompt in probed.prompts}
@@ -151,6 +169,8 @@ def _kl(lab: Lab, model: Model, base: Model, probed: Probed, settings: Mapping[s
     rows = [row for row in tokens if row is not None]
     own, reference = (_logprobs(lab, which, rows) for which in (model, base))
     differences = [mine - theirs for mine, theirs in zip(own, reference, strict=True)]
+    label, seconds = f"likelihoods of probe answers of {model.name}", time.monotonic() - started
+    lab.note(Step(lab.iteration, "diagnose", label, model.id, len(rows), 0, seconds))
     return Score(model.id, TASK, "kl", settings, fmean(differences) if differences else None, len(differences))
 
 

@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from toolkit.lab import Lab
+from toolkit.redaction import redact_mapping
 from toolkit.store.database import Store
 from toolkit.study.declaration import Declaration
 from toolkit.study.summary import Summary, Value, file_name, read_summary
+from toolkit.trust.consent import SCRIPTED
 
+_LAUNCHES = """
+SELECT l.id, l.recipe, l.commit_hash, l.versions, l.hardware, EXISTS (
+    FROM step s WHERE s.launch = l.id AND s.cached < s.total AND s.stage NOT IN ('pair', 'gate')
+) AS worked
+FROM study_run r JOIN launch l ON l.id = r.launch
+WHERE r.study = ? AND r.condition = ? AND r.seed = ? AND r.arm = ? ORDER BY l.position, l.started, l.id
+"""
 _COST = """
 SELECT
-    coalesce(sum(s.seconds), 0) AS seconds,
-    coalesce(sum((s.stats->>'prompt_tokens')::BIGINT), 0)::BIGINT AS prompt_tokens,
-    coalesce(sum((s.stats->>'new_tokens')::BIGINT), 0)::BIGINT AS new_tokens,
-    count(*) FILTER (s.stage = 'train' AND s.cached < s.total) AS trainings
-FROM step s JOIN launch l ON l.id = s.launch WHERE l.run = ?
+    coalesce(sum(seconds), 0) AS seconds, coalesce(sum((stats->>'prompt_tokens')::BIGINT), 0)::BIGINT AS prompt_tokens,
+    coalesce(sum((stats->>'new_tokens')::BIGINT), 0)::BIGINT AS new_tokens,
+    count(*) FILTER (stage = 'train' AND cached < total) AS trainings
+FROM step WHERE launch IN (SELECT unnest(?))
 """
-_LAUNCHES = "SELECT id FROM launch WHERE run = ? ORDER BY position, started, id"
 _EARLIER = """
 SELECT DISTINCT ON (digest) digest, declaration, launch FROM study_run WHERE study = ? AND digest <> ? ORDER BY launch
 """
-# Of a recipe: what may differ between machines and seeds of one study.
-MACHINE = ("name", "seed", "engine", "trainer")
-PARTS_SEED = ("prompts", "training", "sft")
+_SEEDED = ("prompts", "training", "sft")  # sections with a seed of their own
+_TRAINED = ("dtype", "options")  # of [trainer]: they change what is trained; all else there is the machine's
 
 
 def declare(lab: Lab, declaration: Declaration, condition: str, seed: int, arm: str) -> None:
@@ -54,32 +60,67 @@ def finished(folder: Path, condition: str, seed: int, recipes: Mapping[str, Mapp
     if not path.exists():
         return False
     summary = read_summary(path)
-    return {arm: science(recipe) for arm, recipe in summary.recipes.items()} == {
-        arm: science(recipe) for arm, recipe in recipes.items()
-    }
+    measured = {value.arm for value in summary.values}
+    return measured == recipes.keys() == summary.recipes.keys() and all(
+        science(summary.recipes[arm]) == science(redact_mapping(recipe)) for arm, recipe in recipes.items()
+    )
 
 
 def science(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """A resolved recipe without what may differ between machines and seeds of one study; as JSON."""
-    fields = {key: value for key, value in recipe.items() if key not in MACHINE}
-    for part in PARTS_SEED:
+    """A resolved recipe, as JSON, without what may differ between the machines and seeds of one study.
+
+    What made-up numbers come from, the scripted engine and trainer, stays.
+    """
+    fields = {key: value for key, value in recipe.items() if key not in ("name", "seed", "engine", "trainer")}
+    for part in _SEEDED:
         if isinstance(fields.get(part), Mapping):
             fields[part] = {key: value for key, value in fields[part].items() if key != "seed"}
+    engine, trainer = recipe.get("engine", {}), recipe.get("trainer", {})
+    fields["trainer"] = {name: trainer.get(name) for name in _TRAINED} | {"scripted": trainer.get("python") == SCRIPTED}
+    fields["engine"] = {"dtype": engine.get("dtype"), "scripted": engine.get("kind") == SCRIPTED}
     plain: dict[str, Any] = json.loads(json.dumps(fields))
     return plain
 
 
 def summarize(
-    store: Store, declaration: Declaration, condition: str, seed: int, runs: Mapping[str, str],
-    recipes: Mapping[str, Mapping[str, Any]], values: Sequence[Value],
-) -> Summary:  # fmt: skip
-    """The summary of a seed whose arms have all finished. runs: the run of each arm."""
-    launches = {arm: [row["id"] for row in store.query(_LAUNCHES, [run])] for arm, run in runs.items()}
-    newest = store.query(
-        "SELECT commit_hash, versions, hardware FROM launch WHERE id = ?", [launches[[*runs][-1]][-1]]
-    )[0]
-    cost = tuple({"arm": arm, **store.query(_COST, [run])[0]} for arm, run in runs.items())
+    store: Store,
+    declaration: Declaration,
+    condition: str,
+    seed: int,
+    recipes: Mapping[str, Mapping[str, Any]],
+    values: Sequence[Value],
+) -> Summary:
+    """The summary of a seed whose arms have all finished. recipes: resolved, by arm.
+
+    Launches of an arm with another recipe do not count. commit, versions: of every launch that made something; several
+    ones are joined by " | ".
+    """
+    launches = {
+        arm: [
+            row
+            for row in store.query(_LAUNCHES, [declaration.study, condition, seed, arm])
+            if _without_dtypes(json.loads(row["recipe"])) == _without_dtypes(redact_mapping(recipe))
+        ]
+        for arm, recipe in recipes.items()
+    }
+    every = [row for rows in launches.values() for row in rows]
+    worked = [row for row in every if row["worked"]] or every[-1:]
+    versions = [json.loads(row["versions"]) for row in worked]
+    ids = {arm: [row["id"] for row in rows] for arm, rows in launches.items()}
     return Summary(
-        declaration, condition, seed, tuple(values), recipes, launches, newest["commit_hash"] or "",
-        json.loads(newest["versions"]), json.loads(newest["hardware"]), cost,
+        declaration, condition, seed, tuple(values), {arm: redact_mapping(recipe) for arm, recipe in recipes.items()},
+        ids, _joined(row["commit_hash"] or "unknown" for row in worked),
+        {name: _joined(str(each.get(name, "absent")) for each in versions) for name in sorted(set().union(*versions))},
+        json.loads(worked[-1]["hardware"]),
+        tuple({"arm": arm, **store.query(_COST, [own])[0]} for arm, own in ids.items()),
     )  # fmt: skip
+
+
+def _without_dtypes(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A launch keeps "auto" where a summary has what it was resolved to."""
+    fields = science(recipe)
+    return fields | {part: {k: v for k, v in fields[part].items() if k != "dtype"} for part in ("trainer", "engine")}
+
+
+def _joined(texts: Iterable[str]) -> str:
+    return " | ".join(dict.fromkeys(texts))
