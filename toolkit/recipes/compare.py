@@ -20,7 +20,6 @@ import typer
 from toolkit.console import guarded, single
 from toolkit.errors import RecipeError, StoreError, ToolkitError
 from toolkit.lab import Lab, Step
-from toolkit.precision import resolve_recipe
 from toolkit.provenance import Launch, capture
 from toolkit.recipes.comparison import Comparison, Entry, load_comparison, parse_seeds
 from toolkit.recipes.comparison_checks import check_study
@@ -66,7 +65,7 @@ def _study(comparison: Comparison, held: Store, store: Path, reports: Path, as_j
     for seed, condition, entries in comparison.units():
         assert seed is not None
         name = f"seed {seed}{f' under {condition}' if condition else ''}"
-        recipes = {entry.arm: resolve_recipe(entry.recipe).resolved() for entry in entries}
+        recipes = {entry.arm: entry.resolved() for entry in entries}
         if finished(folder, condition, seed, recipes):
             continue
         try:

@@ -30,6 +30,7 @@ from typing import Any
 
 from toolkit.config import Recipe, override, parse, read_toml
 from toolkit.errors import RecipeError
+from toolkit.precision import resolve_recipe
 from toolkit.recipes.anchored_only import anchored_only
 from toolkit.recipes.future_only import future_only
 from toolkit.recipes.rejection_sampling_sft import rejection_sampling_sft
@@ -64,6 +65,10 @@ class Entry:
     arm: str = ""
     seed: int | None = None
     condition: str = ""
+
+    def resolved(self) -> dict[str, Any]:
+        """The recipe as JSON, with the dtypes that this machine gives "auto"."""
+        return resolve_recipe(self.recipe).resolved()
 
 
 @dataclass(frozen=True)

@@ -80,7 +80,7 @@ def _finished(comparison: Comparison, store: Path) -> set[tuple[str, int | None]
     return {
         (condition, seed)
         for seed, condition, entries in comparison.units()
-        if seed is not None and finished(folder, condition, seed, {e.arm: e.recipe.resolved() for e in entries})
+        if seed is not None and finished(folder, condition, seed, {entry.arm: entry.resolved() for entry in entries})
     }
 
 
