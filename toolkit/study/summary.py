@@ -25,6 +25,8 @@ from toolkit.trust.paths import check_name
 from toolkit.trust.safe_files import write_files
 
 FORMAT = 1
+AGAIN = "remove this file and run `python -m toolkit.recipes.compare` with this study again"
+_OF_M_0 = ("score", "spread", "tokens", "kl", "coherence")  # no judge of an arm enters them: equal under every arm
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ def read_summary(path: Path) -> Summary:
         if data["format"] != FORMAT:
             raise ValueError(f"format {data['format']!r}; this version reads {FORMAT}")
         values = tuple(_checked(Value(**row)) for row in data["values"])
+        _check_values(values)
         fields = {name: data[name] for name in ("recipes", "launches", "commit", "versions", "hardware")}
         summary = Summary(
             Declaration.from_json(data["declaration"], path), data["condition"], data["seed"], values, **fields,
@@ -90,9 +93,8 @@ def read_summary(path: Path) -> Summary:
         if isinstance(summary.seed, bool) or not isinstance(summary.seed, int):
             raise ValueError(f"seed {summary.seed!r}")
     except (OSError, ValueError, KeyError, TypeError, RecursionError, RecipeError) as error:
-        remedy = "write it again: toolkit compare with this seed, on the store that has it"
         raise InputError(
-            f"not the summary of a seed: {type(error).__name__}: {error}"[:300], where=path, remedy=remedy
+            f"not the summary of a seed: {type(error).__name__}: {error}"[:300], where=path, remedy=AGAIN
         ) from error
     if summary.condition not in summary.declaration.conditions:
         known = ", ".join(summary.declaration.conditions)
@@ -120,6 +122,27 @@ def read_summaries(folders: Iterable[Path]) -> list[Summary]:
     if not found:
         raise InputError("no summary of a study's seed", where=", ".join(map(str, folders)), remedy="name its folder")
     return [summary for _, summary in sorted(found.values(), key=lambda entry: (entry[1].condition, entry[1].seed))]
+
+
+def _check_values(values: Sequence[Value]) -> None:
+    """Raise ValueError for no values, for two of one model and measure, and where arms do not have the same M_0.
+
+    A trained model may have no value: one whose answers all tie has no coherence. The report names its seed.
+    """
+    if not values:
+        raise ValueError("no values")
+    numbers: dict[tuple[str, int, str], float | None] = {}
+    for value in values:
+        key = (value.arm, value.trainings, value.metric)
+        if key in numbers:
+            raise ValueError(f"two values of {value.metric} for {value.arm} after {value.trainings} trainings")
+        numbers[key] = value.value
+    for (arm, trainings, metric), number in numbers.items():
+        if trainings or number is not None or metric not in _OF_M_0:
+            continue
+        others = [other for (other, *rest), own in numbers.items() if rest == [0, metric] and own is not None]
+        if others:
+            raise ValueError(f"{metric} of M_0 has no value under {arm}, and has one under {others[0]}")
 
 
 def _checked(value: Value) -> Value:
