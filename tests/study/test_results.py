@@ -138,7 +138,7 @@ NOISY = {"quality": 0.0, "ratio": 1.0}
         ({"self": {"quality": -0.1}}, "quality on the probe under self favors the control, old"),
         (
             {"noise": {"quality": 0.06, "ratio": 1.0}},
-            "the interval of the negative control, noise, reaches 0.06",
+            "the interval of quality on the probe under the negative control, noise, reaches 0.06",
         ),
     ],
 )

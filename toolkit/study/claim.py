@@ -1,9 +1,10 @@
 """Whether the declared difference may be claimed, and the sentence that says so first.
 
 It is claimed only if, under every condition of the declaration's `claim`, every endpoint has a positive mean difference
-and a corrected p-value below 0.05. Where a negative condition is declared, the interval of its first endpoint must lie
-below half of the first endpoint's mean under each of these conditions. Nothing is claimed while a declared seed of any
-of these conditions is missing, or where summaries do not belong together (marks.py).
+and a corrected p-value below 0.05; a study without conditions has one set of endpoints, which is its claim. Where a
+negative condition is declared, the interval of quality under it must lie below half of the mean of quality under each
+of these conditions; where quality is no endpoint, the first one stands for it. Nothing is claimed while a declared seed
+of any of these conditions is missing, or where summaries do not belong together (marks.py).
 
 A test that is not significant tells no difference; it does not show that there is none. Its sentence states what was
 detectable.
@@ -18,7 +19,9 @@ from toolkit.reporting.page.as_html import sentence
 from toolkit.reporting.tables import show
 from toolkit.study.declaration import Declaration
 from toolkit.study.differences import EndpointResult
+from toolkit.study.endpoints import ENDPOINTS
 from toolkit.study.marks import seed_words
+from toolkit.study.power import claim_power_text
 
 Results = Mapping[str, Sequence[EndpointResult]]  # by condition, the endpoints in the order of the declaration
 CLAIMED, NOT_CLAIMED, NO_TEST = "claimed", "not claimed", "no claim declared"
@@ -40,13 +43,13 @@ def decide(declaration: Declaration, results: Results, blocks: Sequence[str]) ->
     """Apply the declared rule. blocks: reasons from the marks why nothing may be claimed."""
     if not declaration.endpoints:
         return Claim(NO_TEST, "No test was declared: this page describes the arms and compares none of them.")
-    if not declaration.claim:
+    if not declaration.claim_conditions:
         first = [own[0] for own in results.values() if own]
         return Claim(NO_TEST, f"No claim was declared. {sentence(_joined(declaration, first))}.")
-    tested = [result for condition in declaration.claim for result in results.get(condition, ())]
-    first = [own[0] for condition in declaration.claim if (own := results.get(condition, ()))]
+    own = [results.get(condition, ()) for condition in declaration.claim_conditions]
+    tested, first = [result for each in own for result in each], [each[0] for each in own if each]
     rule = [reason for result in tested if (reason := _failure(declaration, result))]
-    rule += _negative(declaration, results, first)
+    rule += _negative(declaration, results)
     missing = _missing(declaration, results)
     if not (rule or missing or blocks):
         return Claim(CLAIMED, f"{declaration.treatment} is better than {declaration.control}: {_means(first)}.")
@@ -61,6 +64,19 @@ def result_sentence(declaration: Declaration, result: EndpointResult) -> str:
     if result.significant:
         return f"Favors {_favored(declaration, result)} by {amount(result, absolute=True)}; {p_text(result)}."
     return f"No difference can be told: {amount(result)}; {p_text(result)}; {detectable_text(result)}."
+
+
+def rule_words(declaration: Declaration) -> list[str]:
+    """How the negative control is read, and the power of the whole claim; nothing where none was declared."""
+    words = []
+    if declaration.negative:
+        says = f"{declaration.negative} is the negative control: its judge knows nothing, so what it shows is no signal"
+        if declaration.claim_conditions:
+            title = ENDPOINTS[declaration.ruling].title
+            says += f"; the interval of {title} under it must lie below half of the mean that is claimed"
+        words.append(f"{says}.")
+    power = claim_power_text(declaration)
+    return [*words, f"{sentence(power)}."] if power else words
 
 
 def amount(result: EndpointResult, *, absolute: bool = False) -> str:
@@ -133,32 +149,39 @@ def _failure(declaration: Declaration, result: EndpointResult) -> str:
     return f"no difference can be told in {result_name(result)} ({p_text(result)}; {detectable_text(result)})"
 
 
-def _negative(declaration: Declaration, results: Results, first: Sequence[EndpointResult]) -> list[str]:
+def _negative(declaration: Declaration, results: Results) -> list[str]:
     """Why the negative control does not exclude half of the effect."""
     if not declaration.negative:
         return []
-    own = results.get(declaration.negative, ())
-    if not own or own[0].high is None:
-        reason = own[0].method if own else "it has no summary"
+    own = _ruling(declaration, results, declaration.negative)
+    if own is None or own.high is None:
+        reason = own.method if own else "it has no summary"
         return [f"the negative control, {declaration.negative}, excludes nothing: {reason}"]
+    effects = [_ruling(declaration, results, condition) for condition in declaration.claim_conditions]
     return [
-        f"the interval of the negative control, {declaration.negative}, reaches {show(own[0].high)}, which does not "
-        f"exclude half of the effect seen{_under(effect)}, {show(effect.mean / 2)} ({effect.unit})"
-        for effect in first
-        if effect.mean is not None and effect.mean > 0 and own[0].high >= effect.mean / 2
+        f"the interval of {own.title} under the negative control, {declaration.negative}, reaches {show(own.high)}, "
+        f"which does not exclude half of the effect seen{_under(effect)}, {show(effect.mean / 2)} ({effect.unit})"
+        for effect in effects
+        if effect and effect.mean is not None and effect.mean > 0 and own.high >= effect.mean / 2
     ]
+
+
+def _ruling(declaration: Declaration, results: Results, condition: str) -> EndpointResult | None:
+    """The endpoint under this condition by which the negative control is read."""
+    return next((own for own in results.get(condition, ()) if own.endpoint == declaration.ruling), None)
 
 
 def _missing(declaration: Declaration, results: Results) -> list[str]:
     """Declared seeds that a condition of the rule lacks, whole or in an endpoint."""
     reasons = []
-    for condition in (*declaration.claim, *([declaration.negative] if declaration.negative else [])):
+    for condition in (*declaration.claim_conditions, *([declaration.negative] if declaration.negative else [])):
         own = results.get(condition, ())
         where = f" under {condition}" if condition else ""
         if own and own[0].missing:
             reasons.append(f"no summary of {seed_words(own[0].missing)}{where}")
-        relevant = own if condition in declaration.claim else own[:1]
-        for result in relevant:
+        for result in own:
+            if condition and condition == declaration.negative and result.endpoint != declaration.ruling:
+                continue
             reasons += [f"seed {seed} is not in {result_name(result)}: {reason}" for seed, reason in result.excluded]
     return reasons
 

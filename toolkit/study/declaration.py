@@ -29,8 +29,8 @@ class Declaration:
 
     arms, seeds and conditions are in the order of the file. endpoints: names in ENDPOINTS; the Holm family of each
     condition. equal: budgets in which treatment and control must be equal. claim: the conditions under which every
-    endpoint must favor the treatment before the difference may be claimed. negative: the condition whose judge knows
-    nothing (noise), "" for none.
+    endpoint must favor the treatment before the difference may be claimed; a study without conditions needs none: its
+    endpoints are the claim. negative: the condition whose judge knows nothing (noise), "" for none.
     """
 
     study: str
@@ -43,6 +43,16 @@ class Declaration:
     endpoints: tuple[str, ...] = ()
     claim: tuple[str, ...] = ()
     negative: str = ""
+
+    @property
+    def claim_conditions(self) -> tuple[str, ...]:
+        """Under which conditions every endpoint must favor the treatment; () where no claim was declared."""
+        return ("",) if self.endpoints and self.conditions == ("",) else self.claim
+
+    @property
+    def ruling(self) -> str:
+        """The endpoint by which the negative control is read: quality, or the first one where quality is none."""
+        return "quality" if "quality" in self.endpoints else next(iter(self.endpoints), "")
 
     @property
     def digest(self) -> str:

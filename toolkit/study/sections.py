@@ -16,6 +16,7 @@ from toolkit.reporting.page.parts import Answer, Asked, Curves, Figure, Line, Po
 from toolkit.reporting.tables import Table, show
 from toolkit.safe_text import one_line
 from toolkit.store.database import Store
+from toolkit.study.claim import rule_words
 from toolkit.study.differences import EndpointResult, over_seeds
 from toolkit.study.endpoints import ENDPOINTS, GUARDS, MEASURES
 from toolkit.study.marks import UNKNOWN, groups, named_seeds
@@ -75,10 +76,7 @@ def endpoint_section(scope: Scope) -> Section:
         ),
         *(f"Not claimed: {reason}." for reason in results.claim.reasons),
     ]
-    if declaration.negative:
-        words.append(
-            f"{declaration.negative} is the negative control: its judge knows nothing, so what it shows is no signal."
-        )
+    words += rule_words(declaration)
     words += [
         f"Seed {seed} is not in {result.endpoint}{_under(result.condition)}: {reason}."
         for result in results.endpoints
