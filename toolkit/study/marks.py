@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from toolkit.reporting.made_up import made_up_sentence
+from toolkit.reporting.page.parts import flat
 from toolkit.study.declaration import Declaration
 from toolkit.study.summary import Summary
 from toolkit.trust.consent import SCRIPTED
 
 _SEEDS = ("prompts", "training", "sft")  # sections with a seed of their own
 _MACHINE = ("seed", "name", "engine")
-_TRAINED = ("dtype", "options")  # of [trainer]: they change what is trained, all else there is the machine's
+_TRAINED = ("options",)  # of [trainer]: they change what is trained; dtypes have a mark of their own
 UNKNOWN = "unknown"
 
 
@@ -26,18 +27,26 @@ class Mark:
     blocks: str = ""
 
 
-def marks(summaries: Sequence[Summary], declaration: Declaration, seeds: Sequence[int]) -> list[Mark]:
-    """Every mark of these summaries. declaration: the one they are read by. seeds: those that were declared."""
+def marks(
+    summaries: Sequence[Summary], declaration: Declaration, seeds: Sequence[int], present: Declaration | None = None
+) -> list[Mark]:
+    """Every mark of these summaries. declaration: the one they are read by. seeds: those that were declared.
+
+    present: what the study's file declares now; None where it is not at hand.
+    """
     every = [
         _made_up(summaries),
         _declared(summaries),
+        _now(declaration, present),
         *_recipes(summaries, declaration),
+        *_dtypes(summaries, declaration),
         _missing(summaries, declaration, seeds),
         _absent(summaries, declaration),
         _added(summaries),
         _trainings(summaries, declaration),
         _commits(summaries),
         _versions(summaries),
+        _hardware(summaries),
     ]
     return [mark for mark in every if mark.sentence]
 
@@ -96,6 +105,20 @@ def _declared(summaries: Sequence[Summary]) -> Mark:
     return Mark(f"Declared differently: {', '.join(words)}.", "the study was declared differently between seeds")
 
 
+def _now(declaration: Declaration, present: Declaration | None) -> Mark:
+    """In what the present declaration differs. Its seeds are left out: those that ran declare theirs (_added)."""
+    if present is None:
+        return Mark("")
+    before, now = declaration.as_json(), present.as_json()
+    words = [
+        f"{name} {_plain(now[name])} (before: {_plain(before[name])})"
+        for name in before
+        if name != "seeds" and now[name] != before[name]
+    ]
+    kept = "the page keeps the declaration made before the seeds ran"
+    return Mark(f"Now declared differently: {'; '.join(words)}; {kept}." if words else "")
+
+
 def _recipes(summaries: Sequence[Summary], declaration: Declaration) -> list[Mark]:
     differing = []
     for condition in declaration.conditions:
@@ -110,6 +133,37 @@ def _recipes(summaries: Sequence[Summary], declaration: Declaration) -> list[Mar
                 sentence = f"The recipe of {arm}{where} differs between seeds in {', '.join(fields)}: {named}."
                 differing.append(Mark(sentence, f"the recipe of {arm}{where} differs between seeds"))
     return differing
+
+
+def _dtypes(summaries: Sequence[Summary], declaration: Declaration) -> list[Mark]:
+    """Arms whose seeds under one condition were trained, or answered, in different dtypes."""
+    differing = []
+    for condition in declaration.conditions:
+        own = [summary for summary in summaries if summary.condition == condition]
+        by_arm = {arm: groups(own, [_dtype_words(summary, arm) for summary in own]) for arm in declaration.arms}
+        same: dict[str, list[str]] = {}  # arms by what is to be said of them: all arms of a machine have its dtypes
+        for arm, parts in by_arm.items():
+            if len(parts) > 1:
+                words = "; ".join(f"{dtypes} ({named_seeds(each)})" for dtypes, each in parts.items())
+                same.setdefault(words, []).append(arm)
+        for words, arms in same.items():
+            what = f"dtype of {', '.join(arms)}{f' under {condition}' if condition else ''} differs between seeds"
+            differing.append(Mark(f"The {what}: {words}.", f"the {what}"))
+    return differing
+
+
+def _dtype_words(summary: Summary, arm: str) -> str:
+    """What this arm's engine and trainer computed in: as its recipe names it, else as the launch resolved it.
+
+    A server or a scripted engine computes in no dtype of the launch, whatever its recipe names.
+    """
+    launch, recipe = _table(summary.hardware, "dtype"), summary.recipes.get(arm, {})
+    words = []
+    for part in ("engine", "trainer"):
+        own = _table(recipe, part).get("dtype", "auto")
+        resolved = launch.get(part, "none" if launch else UNKNOWN)
+        words.append(f"{part} {resolved if own == 'auto' or resolved == 'none' else own}")
+    return ", ".join(words)
 
 
 def _missing(summaries: Sequence[Summary], declaration: Declaration, seeds: Sequence[int]) -> Mark:
@@ -128,12 +182,19 @@ def _absent(summaries: Sequence[Summary], declaration: Declaration) -> Mark:
 
 
 def _added(summaries: Sequence[Summary]) -> Mark:
-    """Seeds that some declarations have and others lack, and seeds of no declaration."""
+    """Seeds that some declarations have and others lack, and seeds of no declaration.
+
+    Whoever has seen results may stop or go on because of them, so neither a claim nor its p-values hold then.
+    """
     parts = groups(summaries, [listed(summary.declaration.seeds) for summary in summaries])
     undeclared = [summary for summary in summaries if summary.seed not in summary.declaration.seeds]
     words = [f"{named_seeds(own)} declare {seeds}" for seeds, own in parts.items()] if len(parts) > 1 else []
     words += [f"not declared: {named_seeds(undeclared)}"] if undeclared else []
-    return Mark(f"The declared seeds changed: {'; '.join(words)}." if words else "")
+    if not words:
+        return Mark("")
+    blocks = "the declared seeds changed, and what was added or left out may depend on results already seen"
+    only = "; a report of the summaries of one declaration alone tests what it declared" if len(parts) > 1 else ""
+    return Mark(f"The declared seeds changed: {'; '.join(words)}.", blocks + only)
 
 
 def _trainings(summaries: Sequence[Summary], declaration: Declaration) -> Mark:
@@ -166,14 +227,23 @@ def _versions(summaries: Sequence[Summary]) -> Mark:
     return Mark(f"Package versions differ: {'; '.join(words)}." if words else "")
 
 
+def _hardware(summaries: Sequence[Summary]) -> Mark:
+    machines = [
+        flat({name: value for name, value in summary.hardware.items() if name != "dtype"}) for summary in summaries
+    ]
+    names = sorted({name for machine in machines for name in machine})
+    differing = [name for name in names if len({machine.get(name, "none") for machine in machines}) > 1]
+    where = "the last table of the page has the seeds of each"
+    return Mark(f"The hardware differs in {', '.join(differing)}: {where}." if differing else "")
+
+
 def _compared(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a recipe that all seeds of an arm share."""
     shared = {name: value for name, value in recipe.items() if name not in _MACHINE}
     for section in _SEEDS:
         if isinstance(shared.get(section), Mapping):
             shared[section] = {name: value for name, value in shared[section].items() if name != "seed"}
-    if "trainer" in shared:
-        shared["trainer"] = {name: value for name, value in _table(recipe, "trainer").items() if name in _TRAINED}
+    shared["trainer"] = {name: value for name, value in _table(recipe, "trainer").items() if name in _TRAINED}
     return shared
 
 

@@ -19,6 +19,7 @@ from toolkit.reporting.page.as_markdown import as_markdown
 from toolkit.reporting.page.parts import Asked, Document, Opening
 from toolkit.reporting.tables import Table, show
 from toolkit.study.claim import result_sentence
+from toolkit.study.declaration import Declaration
 from toolkit.study.differences import EndpointResult
 from toolkit.study.marks import listed
 from toolkit.study.results import StudyResults, results
@@ -38,13 +39,13 @@ from toolkit.trust.safe_files import write_files
 SUFFIXES = (".html", ".md", ".json")
 
 
-def write_study(summaries: Sequence[Summary], folder: Path) -> list[Path]:
+def write_study(summaries: Sequence[Summary], folder: Path, present: Declaration | None = None) -> list[Path]:
     """Write NAME.html, NAME.md, NAME.json and NAME-values.csv into the folder; their paths in this order.
 
-    Raises InputError where the summaries are of no one study (results.py), and OutputError where the folder cannot be
-    written.
+    present: the declaration as the study's file has it now (results.py). Raises InputError where the
+    summaries are of no one study (results.py), and OutputError where the folder cannot be written.
     """
-    computed = results(summaries)
+    computed = results(summaries, present)
     document = study_document(computed)
     texts = (
         as_html(document),
