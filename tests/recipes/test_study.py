@@ -291,7 +291,7 @@ def test_a_plan_copies_seeds_that_nothing_is_stored_for_and_counts_the_others_as
         ),
         ({"plain": {**ARMS["plain"], "answers": {"temperature": 0.5}}}, r"answers\.temperature is 1\.0 for temporal"),
         ({"plain": {**ARMS["plain"], "judge": {"audit": {"reward": "toolkit:constraints"}}}}, r"judge\.audit is"),
-        ({"common.probe": {"prompts": 0, "judged": 0}}, r"'quality' has no value: probe\.prompts is 0"),
+        ({"common.probe": {"prompts": 0, "judged": 0}}, r"and probe\.prompts is 0"),
         ({"common.probe": {"judged": 0}, "study": {**STUDY, "endpoints": ["coherence"]}}, r"probe\.judged is 0"),
         ({"common.probe": {"answers": 1}, "study": {**STUDY, "endpoints": ["signal"]}}, "a spread needs two answers"),
         (

@@ -81,9 +81,9 @@ def _study(comparison: Comparison, held: Store, store: Path, reports: Path, as_j
     if failures and not any(folder.glob("*seed-*.json")):
         raise failures[0]
     summaries = read_summaries([folder])
-    paths = write_study(summaries, reports)
+    paths = write_study(summaries, reports, declaration)
     if not as_json:
-        print("", *report_lines(results(summaries), paths), sep="\n")
+        print("", *report_lines(results(summaries, declaration), paths), sep="\n")
     if failures:
         raise failures[0]
     return paths[0]

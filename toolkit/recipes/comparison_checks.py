@@ -25,6 +25,12 @@ def check_study(comparison: Comparison, where: object) -> None:
     declaration = comparison.declaration
     if declaration is None:
         return
+    if not comparison.entries[0].recipe.probe.prompts:
+        raise RecipeError(
+            "a study measures its arms on held-out prompts, and probe.prompts is 0",
+            where=where,
+            remedy="set probe.prompts in [common.probe], for example 200",
+        )
     units = {condition: entries for _, condition, entries in comparison.units()}
     for condition, entries in units.items():
         _check_alike(condition, entries, where)
@@ -50,9 +56,7 @@ def _check_alike(condition: str, entries: Sequence[Entry], where: object) -> Non
 
 def _check_measured(endpoint: str, condition: str, recipe: Recipe, where: object) -> None:
     missing = ""
-    if not recipe.probe.prompts:
-        missing = "probe.prompts is 0"
-    elif endpoint == "signal" and (recipe.probe.answers or recipe.answers.k) < 2:
+    if endpoint == "signal" and (recipe.probe.answers or recipe.answers.k) < 2:
         missing = "probe.answers is 1, and a spread needs two answers"
     elif endpoint in GRADIENTS and not recipe.probe.judged:
         missing = "probe.judged is 0"
