@@ -29,8 +29,9 @@ from toolkit.commands.status import status
 from toolkit.commands.study import study
 from toolkit.commands.track import log
 from toolkit.console import add, application
+from toolkit.recipes.compare import compare
 
-COMMANDS: tuple[Callable[..., None], ...] = (demo, init, status)
+COMMANDS: tuple[Callable[..., None], ...] = (demo, init, status, compare)
 COMMANDS += (sets, pairs, diff, tag, delete, sql, query, lineage)
 COMMANDS += (import_, export, import_responses, import_scores, pair, overlap, filter_, doctor)
 COMMANDS += (rescore, judge_quality, judgement_examples, evaluate, leaderboard, diagnose, report, study, browse, log)

@@ -17,7 +17,7 @@ import typer
 from toolkit.config import Recipe
 from toolkit.errors import RecipeError
 from toolkit.provenance import Launch, capture
-from toolkit.recipes.compare import compare, main
+from toolkit.recipes.compare import compare, run_comparison
 from toolkit.recipes.comparison import Comparison, Entry, load_comparison
 from toolkit.recipes.comparison_plan import WHOLE, budget, check_equal, planned, priced, shared
 from toolkit.reporting.comparison import gaps
@@ -67,7 +67,7 @@ def test_four_recipes_in_one_store_have_equal_trainings_and_one_report(
     budgets = {entry.name: budget(entry, plans[entry.name]) for entry in comparison.entries}
     check_equal(comparison, budgets)
     assert {name: found["trainings"] for name, found in budgets.items()} == dict.fromkeys(FOUR, 4)
-    report = compare(comparison, store).read_text()
+    report = run_comparison(comparison, store).read_text()
     with Store(store, read_only=True) as opened:
         assert opened.named("law") == []
         launches = [row["id"] for row in opened.query("SELECT id FROM launch ORDER BY started")]
@@ -108,7 +108,7 @@ def gaps_of(store: Store) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
 def test_a_second_comparison_makes_nothing(write: Callable[..., Path], tmp_path: Path) -> None:
     comparison = load_comparison(write(temporal={"iterations": 1}, self_rewarding={"iterations": 1}))
     for _ in range(2):
-        compare(comparison, tmp_path / "s.duckdb")
+        run_comparison(comparison, tmp_path / "s.duckdb")
     steps = [step for entry in comparison.entries for step in planned(entry, tmp_path / "s.duckdb")]
     assert all(step.cached == step.total for step in steps)
 
@@ -118,7 +118,7 @@ def test_a_comparison_in_json_is_a_line_a_step_and_a_line_a_recipe(
 ) -> None:
     path, store = write(temporal={"iterations": 1}, self_rewarding={"iterations": 1}), tmp_path / "s.duckdb"
     with pytest.raises(typer.Exit) as ended:
-        main(config=path, store=store, as_json=True)
+        compare(config=path, store=store, as_json=True)
     assert ended.value.exit_code == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     steps, told = [row for row in rows if "run" in row], [row for row in rows if "comparison" in row]
@@ -150,7 +150,7 @@ def test_a_reader_that_comes_between_two_recipes_ends_no_comparison(
     monkeypatch.setattr("toolkit.recipes.compare.capture", looked_at)
     entries = [Entry(name, start, scripted_recipe(name=name)) for name in ("one", "two")]
     try:
-        compare(Comparison("both", (), tuple(entries)), path)
+        run_comparison(Comparison("both", (), tuple(entries)), path)
     finally:
         for reader in readers:
             reader.kill()
@@ -164,7 +164,7 @@ def test_one_recipe_under_two_names_differs_only_by_its_table(write: Callable[..
     assert [entry.name for entry in comparison.entries] == ["temporal", "short"]
     assert comparison.entries[1].recipe.pairs.length_control == 0.2
     assert comparison.entries[1].recipe.answers == comparison.entries[0].recipe.answers
-    compare(comparison, tmp_path / "s.duckdb")
+    run_comparison(comparison, tmp_path / "s.duckdb")
     with Store(tmp_path / "s.duckdb", read_only=True) as store:
         assert store.named("law") == []
 
@@ -183,7 +183,7 @@ def test_the_chosen_side_by_sft_and_the_rules_of_the_rejected_side_are_arms_besi
     budgets = {entry.name: budget(entry, planned(entry, store)) for entry in comparison.entries}
     check_equal(comparison, budgets)
     assert {name: counts["trainings"] for name, counts in budgets.items()} == dict.fromkeys(arms, 2)
-    report = compare(comparison, store).read_text()
+    report = run_comparison(comparison, store).read_text()
     assert all(name in report for name in arms)
     with Store(store, read_only=True) as opened:
         launches = [row["id"] for row in opened.query("SELECT id FROM launch ORDER BY started")]
@@ -274,7 +274,7 @@ def test_a_plan_on_some_hardware_prices_each_recipe_and_the_whole_and_makes_noth
     common = {"config": path, "store": store, "plan": True, "hardware": "8xH100"}
     for more, code in (({}, 0), ({"as_json": True}, 0), ({"plan": False}, 2), ({"hardware": "8xTPU"}, 2)):
         with pytest.raises(typer.Exit) as ended:
-            main(**{**common, **more})
+            compare(**{**common, **more})
         assert ended.value.exit_code == code
     tables, _, lines = capsys.readouterr().out.partition('{"run"')
     assert tables.count("Cost on 8xH100") == 3

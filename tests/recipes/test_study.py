@@ -17,7 +17,7 @@ from toolkit.config import Recipe
 from toolkit.errors import InputError, RecipeError
 from toolkit.lab import Step
 from toolkit.recipes import compare as compare_module
-from toolkit.recipes.compare import compare, main
+from toolkit.recipes.compare import compare, run_comparison
 from toolkit.recipes.comparison import load_comparison, parse_seeds
 from toolkit.recipes.comparison_plan import budget, check_equal, plan_all, planned
 from toolkit.store.database import Store
@@ -55,7 +55,7 @@ def write(scripted_recipe: Build, tmp_path: Path) -> Write:
 
 def run(path: Path, store: Path, **options: Any) -> int:
     with pytest.raises(typer.Exit) as ended:
-        main(config=path, store=store, **options)
+        compare(config=path, store=store, **options)
     return ended.value.exit_code
 
 
@@ -120,7 +120,7 @@ def test_a_seed_that_fails_leaves_no_summary_and_the_others_stand(
 
     object.__setattr__(broken, "function", fail)
     with pytest.raises(InputError, match="broken arm"):
-        compare(comparison, store)
+        run_comparison(comparison, store)
     written = sorted(path.name for path in (tmp_path / "studies" / "small").glob("seed*"))
     assert written == ["seed-1.json", "seed-3.json"]
     assert "seed 2 failed: broken arm" in capsys.readouterr().err

@@ -39,7 +39,8 @@ LINES = {  # what is typed in the stranger's folder -> how it ends
     "judgement-examples guided-0 --judge M_0 --out eft.jsonl": 3,
     f"evaluate M_1 --suite suite.toml {CONFIG}": 2,
     f"evaluate model --suite suite.toml {CONFIG}": 2, "leaderboard": 3, "diagnose": 3, "diagnose stranger": 3,
-    "report": 0, "study .": 3, "log --to tensorboard": 0, "export-model M_1 m1": 0, "delete guided@2": 3,
+    "report": 0, "study .": 3, "compare --plan": 0, "log --to tensorboard": 0,
+    "export-model M_1 m1": 0, "delete guided@2": 3,
     "merge runs/store.duckdb --into own.duckdb": 0, "part-out anchored parts --judge M_0 --present M_0 --past M_0": 0,
     "part-select parts 0": 0, "part-collect parts": 3,
 }  # fmt: skip

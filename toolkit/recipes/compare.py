@@ -40,7 +40,7 @@ from toolkit.trust.consent import TrustOption
 from toolkit.trust.paths import output_folder
 
 
-def compare(comparison: Comparison, store: Path, as_json: bool = False) -> Path:
+def run_comparison(comparison: Comparison, store: Path, as_json: bool = False) -> Path:
     """Run every recipe that is not finished, and write the report; shown as tables, or as lines of JSON."""
     reports = output_folder(store.parent, "reports")
     with Store(store) as held:  # from first to last: a reader that came between two recipes would lock out the next
@@ -113,7 +113,7 @@ def print_steps(name: str, steps: Sequence[Step]) -> None:
         print(json_line({"run": name, **vars(step)}), flush=True)
 
 
-def main(
+def compare(
     config: Annotated[Path, typer.Option(help="Comparison file, or the name of a shipped one.")] = Path("compare"),
     store: Annotated[Path, typer.Option(help="The DuckDB file; checkpoints and reports lie beside it.")] = DEFAULT,
     seeds: Annotated[str, typer.Option(help="Which seeds of a study run here: 3, 1,2,5 or 1-4. All by default.")] = "",
@@ -126,7 +126,7 @@ def main(
     trust: TrustOption = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a step, instead of tables.")] = False,
 ) -> None:
-    """Several recipes in one store, and a report side by side; with seeds, a study."""
+    """Several recipes in one store, and a report side by side; with seeds, a study: compare --config study --plan"""
 
     def action() -> None:
         if hardware and not plan:
@@ -140,10 +140,10 @@ def main(
         if plan:
             print_plan(comparison, plans, machine, store, hardware if as_json else None)
         else:
-            compare(comparison, store, as_json)
+            run_comparison(comparison, store, as_json)
 
     raise typer.Exit(guarded(action))
 
 
 if __name__ == "__main__":
-    single(main, "python -m toolkit.recipes.compare --config compare --plan")
+    single(compare, "python -m toolkit.recipes.compare --config compare --plan")
