@@ -1,7 +1,7 @@
 """Summaries of a run's numbers, and how they change from one iteration to a later one.
 
 Both are computed from the view `pair_values`, one row a number, and stored: means, quantiles and counts are what SQL
-returns for those rows, intervals of means are seeded bootstraps. A change is a ratio of means (signals are never
+returns for those rows, intervals of means are those of statistics.py. A change is a ratio of means (signals are never
 negative) with the same ratio of a control, unselected pairs of the same prompts, and the ratio of the two.
 
 FAMILY is the family of tests, fixed in advance: for each of its signals one test, of the first set of the kept phase
@@ -34,15 +34,13 @@ from toolkit.diagnostics.ratio import (
     log_mean,
     needed,
 )
-from toolkit.evaluation.statistics import LEVEL, holm
+from toolkit.evaluation.statistics import LEVEL, holm, interval
 from toolkit.identity import Json, content_id
 from toolkit.lab import Lab
 from toolkit.records import Change, Summary, Under
 from toolkit.store.database import Store
 
-RESAMPLES = 5_000
-SEED = 20250806
-SETTINGS: Mapping[str, Json] = {"level": LEVEL, "resamples": RESAMPLES, "seed": SEED}
+SETTINGS: Mapping[str, Json] = {"level": LEVEL, "interval": "Wilson, or t widened for skewness"}
 
 Signal = tuple[str, Under]
 FAMILY: tuple[Signal, ...] = (("gradient.norm", "parent"), ("distance", "parent"), ("gap", ""))
@@ -140,30 +138,23 @@ def roles(store: Store, run: str) -> dict[str, str]:
 
 
 def summarize(one: Series) -> Summary:
-    """n, mean with interval, standard deviation, quantiles; all None where no value is finite."""
+    """n, mean with interval, standard deviation, quantiles; all None where no value is finite.
+
+    The interval is evaluation/statistics.py's: Wilson's for 0 and 1, else t widened for skewness; None where all values
+    are equal.
+    """
     import numpy as np
 
     if not one.values:
         return replace(one.key, missing=one.missing)
     values = np.asarray(one.values)
-    means = resampled_means(values)
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    span = interval(one.values)
     q = [float(value) for value in np.quantile(values, [0.05, 0.25, 0.5, 0.75, 0.95])]
     spread = float(values.std(ddof=1)) if len(values) > 1 else None
     return replace(
-        one.key, n=len(values), missing=one.missing, mean=float(values.mean()), sd=spread, low=float(low),
-        high=float(high), q05=q[0], q25=q[1], q50=q[2], q75=q[3], q95=q[4],
+        one.key, n=len(values), missing=one.missing, mean=float(values.mean()), sd=spread, low=span.low,
+        high=span.high, q05=q[0], q25=q[1], q50=q[2], q75=q[3], q95=q[4],
     )  # fmt: skip
-
-
-def resampled_means(values: Any, salt: int = 0) -> Any:
-    """RESAMPLES means of so many values drawn with replacement, in slices that keep memory small."""
-    import numpy as np
-
-    generator = np.random.default_rng([SEED, salt])
-    size = max(1, 4_000_000 // len(values))
-    counts = [min(size, RESAMPLES - start) for start in range(0, RESAMPLES, size)]
-    return np.concatenate([values[generator.integers(0, len(values), (n, len(values)))].mean(axis=1) for n in counts])
 
 
 def changes(
