@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import needs
 from tests.diagnostics.networks import ARCHITECTURES, network, rounding, some_pairs
-from toolkit.diagnostics.forward import forward
+from toolkit.diagnostics.forward import forward, logprobs
 from toolkit.diagnostics.head import Head
 from toolkit.diagnostics.sequences import Sides
 from toolkit.errors import InputError
@@ -45,6 +45,15 @@ def test_log_probabilities_are_those_of_a_plain_pass(kind: str) -> None:
             logprob, _ = plainly(model, pair.prompt, tokens)
             assert found[place][f"{name}_logprob"] == pytest.approx(logprob, rel=1e-5, abs=1e-5)
             assert found[place][f"{name}_tokens"] == len(tokens) - pair.prompt
+
+
+@pytest.mark.parametrize("budget", [1, 300])
+def test_single_answers_have_the_log_probabilities_of_a_plain_pass_in_their_order(budget: int) -> None:
+    model, pairs = network(), some_pairs()
+    answers = [(pair.prompt, pair.chosen) for pair in pairs] + [(pair.prompt, pair.rejected[:-1]) for pair in pairs]
+    expected = [plainly(model, prompt, tokens)[0] for prompt, tokens in answers]
+    assert logprobs(model, answers, budget) == pytest.approx(expected, rel=1e-5, abs=1e-5)
+    assert logprobs(model, []) == []
 
 
 def test_features_are_pooled_at_the_positions_that_are_promised() -> None:

@@ -87,9 +87,9 @@ def test_parts_take_no_probe_prompt_whatever_the_seed(probed: Recipe, tmp_path: 
         launch(recipe, path)
         with Store(path, read_only=True) as store:
             held = {row["question"] for row in store.query("SELECT DISTINCT question FROM item WHERE task = 'probe'")}
-            asked = {row["prompt"] for row in store.query("SELECT DISTINCT prompt FROM response WHERE role <> 'exam'")}
-        assert len(held) == PROBED and not held & asked
-        trained.append((held, asked))
+            used = {row["prompt"] for row in store.query("SELECT DISTINCT prompt FROM response WHERE role <> 'exam'")}
+        assert len(held) == PROBED and not held & used
+        trained.append((held, used))
     assert trained[0][0] == trained[1][0] and trained[0][1] != trained[1][1]
 
 

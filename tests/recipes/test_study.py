@@ -64,8 +64,8 @@ def launches(store: Path) -> list[str]:
         return [row["run"] for row in opened.query("SELECT run FROM launch ORDER BY position")]
 
 
-def made(store: Path) -> list[dict[str, Any]]:
-    """What steps made, of any stage."""
+def completed_steps(store: Path) -> list[dict[str, Any]]:
+    """The steps of all launches that did something, with how much."""
     sql = "SELECT stage, label, total - cached AS n FROM step WHERE cached < total AND stage <> 'pair' ORDER BY ALL"
     with Store(store, read_only=True) as opened:
         return opened.query(sql)
@@ -102,10 +102,10 @@ def test_a_seed_without_its_summary_goes_on_and_makes_nothing_twice(write: Write
     path, store = write(), tmp_path / "s.duckdb"
     run(path, store)
     summary = tmp_path / "studies" / "small" / "seed-2.json"
-    values, before = json.loads(summary.read_text())["values"], made(store)
+    values, before = json.loads(summary.read_text())["values"], completed_steps(store)
     summary.unlink()
     run(path, store)
-    assert made(store) == before and json.loads(summary.read_text())["values"] == values
+    assert completed_steps(store) == before and json.loads(summary.read_text())["values"] == values
     assert launches(store)[6:] == [f"{arm}-s2" for arm in ARMS]
 
 
@@ -160,8 +160,8 @@ def test_a_declaration_that_changed_is_reported_before_the_study_goes_on(
     run(write(), tmp_path / "s.duckdb", seeds="1")
     assert "declared differently" not in capsys.readouterr().err
     run(write(study={**STUDY, "endpoints": ["quality", "signal"]}), tmp_path / "s.duckdb")
-    assert "declared differently at launch" in (told := capsys.readouterr().err)
-    assert "endpoints was ['quality'], is ['quality', 'signal']" in told
+    assert "declared differently at launch" in (printed := capsys.readouterr().err)
+    assert "endpoints was ['quality'], is ['quality', 'signal']" in printed
     with Store(tmp_path / "s.duckdb", read_only=True) as store:
         rows = store.query("SELECT DISTINCT seed, digest FROM study_run ORDER BY seed")
     assert len({row["digest"] for row in rows}) == 2, "each launch keeps what was declared before it"
@@ -180,9 +180,9 @@ def test_a_plan_shows_arms_seeds_and_power_and_writes_nothing(
 ) -> None:
     store = tmp_path / "runs" / "s.duckdb"
     assert run(write(), store, plan=True, hardware="2xcpu") == 0
-    shown = capsys.readouterr().out
-    assert "small: arms over 2 seeds" in shown and "plain_2k" in shown and "hours" in shown
-    assert "2 seeds cannot reach p < 0.05" in shown and "6 seeds" in shown
+    printed = capsys.readouterr().out
+    assert "small: arms over 2 seeds" in printed and "plain_2k" in printed and "hours" in printed
+    assert "2 seeds cannot reach p < 0.05" in printed and "6 seeds" in printed
     assert not store.parent.exists()
 
 

@@ -10,12 +10,9 @@ from typing import Any
 from toolkit.reporting.made_up import made_up_sentence
 from toolkit.reporting.page.parts import flat
 from toolkit.study.declaration import Declaration
-from toolkit.study.summary import Summary
+from toolkit.study.summary import Summary, shared_recipe
 from toolkit.trust.consent import SCRIPTED
 
-_SEEDS = ("prompts", "training", "sft")  # sections with a seed of their own
-_MACHINE = ("seed", "name", "engine")
-_TRAINED = ("options",)  # of [trainer]: they change what is trained; dtypes have a mark of their own
 UNKNOWN = "unknown"
 
 
@@ -125,9 +122,9 @@ def _recipes(summaries: Sequence[Summary], declaration: Declaration) -> list[Mar
         own = [summary for summary in summaries if summary.condition == condition]
         for arm in declaration.arms:
             with_arm = [summary for summary in own if arm in summary.recipes]
-            parts = groups(with_arm, [_text(_compared(summary.recipes[arm])) for summary in with_arm])
+            parts = groups(with_arm, [_text(shared_recipe(summary.recipes[arm])) for summary in with_arm])
             if len(parts) > 1:
-                fields = _differing([_compared(same[0].recipes[arm]) for same in parts.values()])
+                fields = _differing([shared_recipe(same[0].recipes[arm]) for same in parts.values()])
                 where = f" under {condition}" if condition else ""
                 named = "; ".join(named_seeds(same) for same in parts.values())
                 sentence = f"The recipe of {arm}{where} differs between seeds in {', '.join(fields)}: {named}."
@@ -235,16 +232,6 @@ def _hardware(summaries: Sequence[Summary]) -> Mark:
     differing = [name for name in names if len({machine.get(name, "none") for machine in machines}) > 1]
     where = "the last table of the page has the seeds of each"
     return Mark(f"The hardware differs in {', '.join(differing)}: {where}." if differing else "")
-
-
-def _compared(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of a recipe that all seeds of an arm share."""
-    shared = {name: value for name, value in recipe.items() if name not in _MACHINE}
-    for section in _SEEDS:
-        if isinstance(shared.get(section), Mapping):
-            shared[section] = {name: value for name, value in shared[section].items() if name != "seed"}
-    shared["trainer"] = {name: value for name, value in _table(recipe, "trainer").items() if name in _TRAINED}
-    return shared
 
 
 def _differing(recipes: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -11,7 +11,7 @@ from toolkit.lab import Lab
 from toolkit.redaction import redact_mapping
 from toolkit.store.database import Store
 from toolkit.study.declaration import Declaration
-from toolkit.study.summary import Summary, Value, file_name, read_summary
+from toolkit.study.summary import Summary, Value, file_name, read_summary, shared_recipe
 from toolkit.trust.consent import SCRIPTED
 
 _LAUNCHES = """
@@ -31,8 +31,6 @@ FROM step WHERE launch IN (SELECT unnest(?))
 _EARLIER = """
 SELECT DISTINCT ON (digest) digest, declaration, launch FROM study_run WHERE study = ? AND digest <> ? ORDER BY launch
 """
-_SEEDED = ("prompts", "training", "sft")  # sections with a seed of their own
-_TRAINED = ("dtype", "options")  # of [trainer]: they change what is trained; all else there is the machine's
 
 
 def declare(lab: Lab, declaration: Declaration, condition: str, seed: int, arm: str) -> None:
@@ -71,12 +69,9 @@ def science(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
     What made-up numbers come from, the scripted engine and trainer, stays.
     """
-    fields = {key: value for key, value in recipe.items() if key not in ("name", "seed", "engine", "trainer")}
-    for part in _SEEDED:
-        if isinstance(fields.get(part), Mapping):
-            fields[part] = {key: value for key, value in fields[part].items() if key != "seed"}
     engine, trainer = recipe.get("engine", {}), recipe.get("trainer", {})
-    fields["trainer"] = {name: trainer.get(name) for name in _TRAINED} | {"scripted": trainer.get("python") == SCRIPTED}
+    fields = shared_recipe(recipe)
+    fields["trainer"] |= {"dtype": trainer.get("dtype"), "scripted": trainer.get("python") == SCRIPTED}
     fields["engine"] = {"dtype": engine.get("dtype"), "scripted": engine.get("kind") == SCRIPTED}
     plain: dict[str, Any] = json.loads(json.dumps(fields))
     return plain

@@ -66,6 +66,18 @@ def file_name(condition: str, seed: int) -> str:
     return f"{condition}-seed-{seed}.json" if condition else f"seed-{seed}.json"
 
 
+def shared_recipe(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a resolved recipe that all machines and seeds of one arm share. dtypes are compared by themselves."""
+    shared = {name: value for name, value in recipe.items() if name not in ("seed", "name", "engine")}
+    for section in ("prompts", "training", "sft"):  # they have a seed of their own
+        if isinstance(shared.get(section), Mapping):
+            shared[section] = {name: value for name, value in shared[section].items() if name != "seed"}
+    trainer = shared.get("trainer")
+    options = trainer.get("options") if isinstance(trainer, Mapping) else None  # all else there is the machine's
+    shared["trainer"] = {"options": options} if options else {}
+    return shared
+
+
 def write_summary(summary: Summary, folder: Path) -> Path:
     """Write the summary into the folder, replacing an older one of this seed; its path."""
     data = {
